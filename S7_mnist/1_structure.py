@@ -1,0 +1,168 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # S7.1 The structure: a layout first, its size second
+#
+# A network is designed in two questions. *Can this arrangement of layers learn the task at all?* is answered with
+# as many channels as we like. *How much of it is needed?* comes after. Here a generous structure answers the first
+# one, and a skeleton, the same layout with few channels, begins to answer the second.
+
+# %% tags=["setup"]
+
+# %% tags=["parameters"]
+preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (what is published)
+seed: int = 0  # random seed of the run
+epochs: int | None = None  # training epochs; None: as the preset says
+train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
+output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
+
+# %%
+import torch
+from IPython.display import Markdown, display
+
+from common import experiment, models, plots, report
+from common.data import MEAN, STD, normalize
+from common.receptive_field import as_text, receptive_field
+from common.targets import Target
+from common.training import Recipe, predict
+
+run = experiment.start("S7_mnist", "1_structure", preset, seed, epochs, train, output)
+
+# %% [markdown]
+# ## The data
+#
+# MNIST: 28 x 28 grey images of handwritten digits, 60,000 to train on and 10,000 to test on. The whole set fits into
+# memory as one tensor of bytes a split, so a batch is an index into it and no loader is needed.
+
+# %%
+data = train_set, test_set = run.data("mnist")
+print("training images", tuple(train_set.images.shape), "test images", tuple(test_set.images.shape))
+plots.samples(train_set.images, train_set.labels, train_set.classes)
+
+# %%
+plots.class_counts(train_set.labels, train_set.classes)
+
+# %% [markdown]
+# Most pixels are black. The network sees the pixels with the mean of the training set taken away and divided by its
+# standard deviation.
+
+# %%
+pixels = train_set.images / 255
+print(f"pixels: mean {pixels.mean():.4f}, standard deviation {pixels.std():.4f}")
+print(f"used:   mean {MEAN['mnist'][0]:.4f}, standard deviation {STD['mnist'][0]:.4f}")
+normalized = normalize(pixels, "mnist")
+print(f"normalized: mean {normalized.mean():.3f}, standard deviation {normalized.std():.3f}, "
+      f"from {normalized.min():.2f} to {normalized.max():.2f}")
+
+# %%
+plots.image(train_set.images, train_set.labels, train_set.classes, index=0)
+
+# %% [markdown]
+# ## The structure
+#
+# ### Target
+#
+# Two blocks of 3x3 convolutions that widen, 32, 64, 128, each closed by a transition: a max-pool, and a 1x1
+# convolution that mixes 128 channels down to a few. At the end a 7 x 7 convolution sees the whole map. No budget:
+# the question is only whether the layout learns, and three epochs are enough to tell.
+
+# %%
+structure_target = [Target("accuracy", ">=", 98.5), Target("epochs", "<", 15)]
+print(experiment.summary(models.structure(), (1, 28, 28)))
+
+# %%
+print(as_text(receptive_field(models.structure(), (1, 28, 28))))
+
+# %% [markdown]
+# ### Result
+#
+# Plain SGD with momentum at a constant learning rate, as the sources of this course train it.
+
+# %%
+structure_recipe = run.recipe(Recipe(epochs=3, lr=0.01, nesterov=False))
+structure, structure_model = run.run("structure", models.structure, structure_recipe, data, structure_target)
+
+# %%
+report.targets(structure)
+
+# %% [markdown]
+# ### Analysis
+
+# %%
+parameters = [layer["params"] for layer in structure["layers"]]
+display(Markdown(
+    f"The layout learns: {structure['accuracy']:.2f} % after {structure['epochs']} epochs. "
+    f"It has {structure['params']:,} parameters, and {sum(sorted(parameters)[-2:]) / sum(parameters):.0%} of them sit "
+    "in the two convolutions from 64 to 128 channels. A 3x3 convolution costs 9 x inputs x outputs: to halve "
+    "the channels is to quarter the cost. The last convolution alone, 7 x 7, takes "
+    f"{parameters[-2]:,} parameters to do what an average over the map does with none."
+))
+
+# %% [markdown]
+# ## The skeleton
+#
+# ### Target
+#
+# The same layout with channels that rise to 32 only, and the 7 x 7 convolution replaced by global average pooling
+# (GAP). A tenth of the parameters; does it still learn?
+
+# %%
+skeleton_target = [Target("params", "<", 20_000), Target("accuracy", ">=", 98.5), Target("epochs", "<", 15)]
+print(experiment.summary(models.skeleton(), (1, 28, 28)))
+
+# %%
+print(as_text(receptive_field(models.skeleton(), (1, 28, 28))))
+
+# %% [markdown]
+# ### Result
+
+# %%
+skeleton_recipe = run.recipe(Recipe(epochs=14, lr=0.01, nesterov=False))
+skeleton, skeleton_model = run.run("skeleton", models.skeleton, skeleton_recipe, data, skeleton_target)
+
+# %%
+plots.curves({"structure": structure["curve"], "skeleton": skeleton["curve"]})
+
+# %%
+report.targets(skeleton)
+
+# %% [markdown]
+# What it gets wrong, most confident mistakes first:
+
+# %%
+confidence, predictions = torch.softmax(predict(skeleton_model, test_set), 1).max(1)
+plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence)
+
+# %% [markdown]
+# ### Analysis
+
+# %%
+gap = skeleton["train_accuracy"] - skeleton["accuracy"]
+display(Markdown(
+    f"With {structure['params'] / skeleton['params']:.0f} times fewer parameters the skeleton reaches "
+    f"{skeleton['accuracy']:.2f} %, the structure {structure['accuracy']:.2f} % (after {skeleton['epochs']} and "
+    f"{structure['epochs']} epochs). On the images it trained on the skeleton is right in "
+    f"{skeleton['train_accuracy']:.2f} % of the cases, {gap:+.2f} points from the test set. "
+    + ("It has begun to learn its training images by heart, so that regularization will have something to do."
+       if gap > 0.2 else "There is hardly a gap: it does not learn by heart what it is shown.")
+))
+
+# %% [markdown]
+# ## Side by side
+
+# %%
+plots.receptive_field_growth({
+    "structure": receptive_field(models.structure(), (1, 28, 28)),
+    "skeleton": receptive_field(models.skeleton(), (1, 28, 28)),
+}, input_size=28)
+
+# %%
+report.side_by_side([run.over_seeds(structure), run.over_seeds(skeleton)])

@@ -1,0 +1,97 @@
+"""Augmentation of a whole batch at once, as tensor arithmetic on the device that holds the images.
+
+Every function takes images in [0, 1] of shape (N, C, H, W) and a generator on their device, draws anew for each image,
+and returns a tensor of the same shape. A recipe names them as data: (("affine", {"rotate": 7}), ("flip", {})).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+
+def flip(images: Tensor, generator: Generator, p: float = 0.5) -> Tensor:
+    """Mirror each image left to right with probability `p`."""
+    mirrored = _uniform(images, generator, 0, 1) < p
+    return torch.where(mirrored, images.flip(3), images)
+
+
+def crop(images: Tensor, generator: Generator, padding: int = 4, fill: tuple[float, ...] | None = None) -> Tensor:
+    """Shift each image by up to `padding` whole pixels along both axes.
+
+    What comes in at the border is `fill` (one value a channel, in [0, 1]), or the mirrored image where it is None.
+    """
+    n, _, height, width = images.shape
+    if fill is None:
+        padded = F.pad(images, (padding,) * 4, mode="reflect")
+    else:
+        color = _color(images, fill)
+        padded = F.pad(images - color, (padding,) * 4) + color
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, 2 padding + 1, 2 padding + 1, H, W), a view
+    top, left = torch.randint(2 * padding + 1, (2, n), generator=generator, device=images.device)
+    return windows[torch.arange(n, device=images.device), :, top, left]
+
+
+def affine(images: Tensor, generator: Generator, shift: float = 0.0, scale: float = 0.0, rotate: float = 0.0,
+           shear: float = 0.0, p: float = 1.0, fill: tuple[float, ...] | None = None) -> Tensor:
+    """Shift, scale, rotate and shear each image in one bilinear resampling, with probability `p`.
+
+    Drawn uniformly: a shift of up to +-`shift` of the image's side along each axis, a factor in 1 +- `scale`, an angle
+    in +-`rotate` degrees, a shear in +-`shear` degrees. What comes in at the border is `fill`, or black where None.
+    """
+    n, _, height, width = images.shape
+    angle = _uniform(images, generator, -rotate, rotate).flatten() * math.pi / 180
+    slant = _uniform(images, generator, -shear, shear).flatten() * math.pi / 180
+    factor = _uniform(images, generator, 1 - scale, 1 + scale).flatten()
+    # The matrix maps an output position to the input position that it shows: the inverse of the image's motion.
+    cos, sin = torch.cos(angle) / factor, torch.sin(angle) / factor
+    matrix = torch.zeros(n, 2, 3, device=images.device)
+    matrix[:, 0, 0], matrix[:, 0, 1] = cos, sin * height / width + cos * torch.tan(slant)
+    matrix[:, 1, 0], matrix[:, 1, 1] = -sin * width / height, cos - sin * torch.tan(slant)
+    matrix[:, :, 2] = _uniform(images, generator, -2 * shift, 2 * shift, columns=2)  # the side is 2 units long
+    if p < 1:
+        identity = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
+        matrix = torch.where(_uniform(images, generator, 0, 1).view(n, 1, 1) < p, matrix, identity)
+    color = 0.0 if fill is None else _color(images, fill)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images - color, grid, align_corners=False) + color
+
+
+def cutout(images: Tensor, generator: Generator, size: int = 16, fill: tuple[float, ...] = (0.0,),
+           p: float = 1.0) -> Tensor:
+    """Put a square of `size` x `size` pixels of the color `fill` somewhere inside each image, with probability `p`."""
+    n, _, height, width = images.shape
+    top = torch.randint(height - size + 1, (n, 1), generator=generator, device=images.device)
+    left = torch.randint(width - size + 1, (n, 1), generator=generator, device=images.device)
+    rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
+    inside = ((rows >= top) & (rows < top + size))[:, None, :, None] & ((columns >= left) & (columns < left + size))[
+        :, None, None, :]
+    inside = inside & (_uniform(images, generator, 0, 1) < p)
+    return torch.where(inside, _color(images, fill), images)
+
+
+def _uniform(images: Tensor, generator: Generator, low: float, high: float, columns: int = 1) -> Tensor:
+    """One draw in [low, high) an image and column, shaped to broadcast: (N, 1, 1, 1), or (N, columns)."""
+    shape = (len(images), 1, 1, 1) if columns == 1 else (len(images), columns)
+    return low + (high - low) * torch.rand(shape, generator=generator, device=images.device)
+
+
+def _color(images: Tensor, fill: tuple[float, ...]) -> Tensor:
+    if len(fill) != images.shape[1]:
+        raise ValueError(f"fill has {len(fill)} values, the images have {images.shape[1]} channels")
+    if max(fill) > 1 or min(fill) < 0:
+        raise ValueError(f"fill {fill} is not in [0, 1]: the images are scaled to [0, 1]")
+    return torch.tensor(fill, device=images.device).view(1, -1, 1, 1)
+
+
+AUGMENTATIONS = {"flip": flip, "crop": crop, "affine": affine, "cutout": cutout}
+
+
+def augment(images: Tensor, generator: Generator, steps) -> Tensor:
+    """Apply `steps`, a sequence of (name, keyword arguments), in order; raises ValueError for an unknown name."""
+    for name, options in steps:
+        if name not in AUGMENTATIONS:
+            raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(AUGMENTATIONS)}")
+        images = AUGMENTATIONS[name](images, generator, **options)
+    return images

@@ -1,0 +1,165 @@
+"""MNIST and CIFAR-10 as one uint8 tensor a split, so that a batch is an index and augmentation is tensor arithmetic."""
+
+import hashlib
+import os
+import sys
+import types
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def _import_datasets():
+    """Import `torchvision.datasets`, also beside a CPU-only torch.
+
+    The registry's Linux wheels of torchvision are CUDA builds. Next to a CPU-only torch their compiled operators do
+    not load, and the import dies while it registers shapes for them. The course uses none of these operators, so an
+    empty module in place of that registration is enough.
+    """
+    try:
+        import torchvision.datasets
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
+        import torchvision.datasets
+    return torchvision.datasets
+
+
+datasets = _import_datasets()
+ROOT = Path(__file__).resolve().parent.parent
+
+# Mean and standard deviation of each channel over all pixels of the training images, scaled to [0, 1].
+# tests/test_data.py computes them from the data.
+MEAN = {"mnist": (0.1307,), "cifar10": (0.4914, 0.4822, 0.4465)}
+STD = {"mnist": (0.3081,), "cifar10": (0.2470, 0.2435, 0.2616)}
+
+# md5 of the official files: torchvision checks those of CIFAR-10, but of MNIST only the compressed ones.
+FILES = {
+    "mnist": {
+        "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "cifar10": {f"{datasets.CIFAR10.base_folder}/{name}": md5
+                for name, md5 in [*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list,
+                                  (datasets.CIFAR10.meta["filename"], datasets.CIFAR10.meta["md5"])]},
+}
+
+
+class DataError(Exception):
+    """The data set is missing, incomplete or damaged; the message says what to do."""
+
+
+class Dataset(NamedTuple):
+    """One split of a data set."""
+
+    name: str  # "mnist" or "cifar10"
+    images: Tensor  # uint8, (N, C, H, W)
+    labels: Tensor  # int64, (N,)
+    classes: tuple[str, ...]
+
+    def __getitem__(self, index) -> "Dataset":
+        """The images that `index` (a slice or a tensor of positions) selects, as a data set."""
+        return self._replace(images=self.images[index], labels=self.labels[index])
+
+
+def load(name: str, device: str | torch.device = "cpu") -> tuple[Dataset, Dataset]:
+    """Return the training and the test split of `name` ("mnist" or "cifar10"), on `device`.
+
+    The files are looked for in $DATA_DIR, then data/ in the repository, then ../shared/data beside it; where they are
+    in none of these they are downloaded into data/.
+
+    Raises DataError when the files are damaged or can't be had, ValueError for an unknown name.
+    """
+    if name not in FILES:
+        raise ValueError(f"unknown data set {name!r}; known: {', '.join(FILES)}")
+    folder = find(name) or download(name)
+    dataset = datasets.MNIST if name == "mnist" else datasets.CIFAR10
+    splits = [dataset(str(folder), train=train) for train in (True, False)]
+    return tuple(_as_tensors(name, split, device) for split in splits)
+
+
+def find(name: str) -> Path | None:
+    """Return the first folder of the search order which holds the checked files of `name`, or None.
+
+    Raises DataError when $DATA_DIR is no readable folder, or when files are there but incomplete or damaged.
+    """
+    chosen = os.environ.get("DATA_DIR")
+    if chosen and not (os.path.isdir(chosen) and os.access(chosen, os.R_OK | os.X_OK)):
+        raise DataError(f"DATA_DIR={chosen} is not a readable folder; correct it, or unset it to use data/")
+    folders = [ROOT / "data", ROOT.parent / "shared" / "data"]
+    for folder in [Path(chosen), *folders] if chosen else folders:
+        if any(_exists(folder / file) for file in FILES[name]):
+            for file, md5 in FILES[name].items():
+                _check(folder / file, md5)
+            return folder
+    return None
+
+
+def download(name: str) -> Path:
+    """Download `name` into data/ and return that folder; raises DataError when that fails."""
+    folder = ROOT / "data"
+    dataset = datasets.MNIST if name == "mnist" else datasets.CIFAR10
+    try:
+        dataset(str(folder), download=True)
+    except (OSError, RuntimeError) as error:
+        files, reason = ", ".join(FILES[name]), " ".join(str(error).split())
+        raise DataError(f"{name} could not be downloaded into {folder} ({reason}); check the network and the folder's "
+                        f"permissions, or place these files there by hand: {files}") from error
+    for file, md5 in FILES[name].items():
+        _check(folder / file, md5)
+    return folder
+
+
+def _exists(path: Path) -> bool:
+    """Whether `path` is there, or may not be looked at: `_check` says so then."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _check(path: Path, md5: str) -> None:
+    """Raise DataError unless the file at `path` has the checksum `md5`."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); the data set is incomplete: place the file there, "
+                        "or delete the folder to download it again") from error
+    if found != md5:
+        raise DataError(f"{path} is damaged (md5 {found}, expected {md5}); delete it and run again")
+
+
+def _as_tensors(name: str, split, device) -> Dataset:
+    images = torch.as_tensor(split.data)
+    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+    classes = tuple(label.split(" - ")[0] for label in split.classes)
+    return Dataset(name, images.contiguous().to(device), torch.as_tensor(split.targets).to(device), classes)
+
+
+def hold_out(train: Dataset, size: int, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Split `train` at random into a smaller training set and a validation set of `size` images.
+
+    The same seed gives the same split. Raises ValueError when nothing would be left on either side.
+    """
+    if not 0 < size < len(train.labels):
+        raise ValueError(f"a validation set of {size} images can't be held out of {len(train.labels)}")
+    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed))
+    order = order.to(train.labels.device)
+    return train[order[size:]], train[order[:size]]
+
+
+def normalize(images: Tensor, name: str) -> Tensor:
+    """Map images in [0, 1] (N, C, H, W) to mean 0 and standard deviation 1 per channel of data set `name`."""
+    mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (MEAN[name], STD[name]))
+    return (images - mean) / std

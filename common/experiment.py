@@ -1,0 +1,203 @@
+"""From a notebook's model and recipe to a result: read where a fresh one is there, trained where not."""
+
+import dataclasses
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torchsummary
+from torch import nn
+
+from common import results, targets, training
+from common.data import ROOT, Dataset, load
+from common.receptive_field import receptive_field
+from common.training import Recipe
+
+PRESETS = {"smoke": "seconds, for tests", "quick": "what `make run` does", "full": "what is published"}
+TRAIN = {"missing": "read fresh results, train the others", "always": "train again",
+         "never": "stop where a result is missing or stale"}
+SMOKE_IMAGES = 512
+
+
+class StaleError(Exception):
+    """A published result is missing, or today's code would not make it again."""
+
+
+class Experiment(NamedTuple):
+    """One run of a notebook; made by `start`."""
+
+    session: str
+    notebook: str
+    preset: str
+    seed: int
+    epochs: int | None
+    train: str
+    output: Path  # the folder of its results
+
+    def data(self, name: str) -> tuple[Dataset, Dataset]:
+        """Load the training and the test split of `name`, on the GPU where there is one; a few images for smoke."""
+        train, test = load(name, "cuda" if torch.cuda.is_available() else "cpu")
+        return (train[:SMOKE_IMAGES], test[:SMOKE_IMAGES]) if self.preset == "smoke" else (train, test)
+
+    def recipe(self, recipe: Recipe, quick: Recipe | None = None) -> Recipe:
+        """Return `recipe` as this run's preset and epochs want it: in "quick", the recipe `quick` where there is one."""
+        if self.preset == "quick" and quick:
+            recipe = quick
+        if self.preset == "smoke":
+            recipe = dataclasses.replace(recipe, epochs=1, train_images=SMOKE_IMAGES,
+                                         validation=min(recipe.validation, SMOKE_IMAGES // 4))
+        return dataclasses.replace(recipe, epochs=self.epochs) if self.epochs else recipe
+
+    def run(self, name: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset], limits: list[targets.Target],
+            norm: str | None = None) -> tuple[dict, nn.Module]:
+        """Return the result of `name` for this run's seed and its trained model, trained now or read.
+
+        `make_model()` returns a new network. A result is read where its recipe, layer table and first losses are those
+        of today's code: from `output`, or from the published ones. The curve is printed in both cases.
+
+        Raises BudgetError (preset full) for a network over its budget, StaleError where nothing may be trained.
+        """
+        model = seeded(make_model, self.seed)
+        shape = tuple(data[0].images.shape[1:])
+        values = {"params": count_parameters(model), "epochs": recipe.epochs}
+        if self.preset == "full":
+            targets.check_budget(limits, values)
+        file = f"{name}{f'-{norm}' if norm else ''}-seed{self.seed}.json"
+        published = ROOT / self.session / "results" / self.notebook
+        if self.train == "never":
+            check_fresh(published, f"{file.rsplit('-seed', 1)[0]}-seed", make_model, recipe, data)
+        for path in dict.fromkeys([self.output / self.notebook / file, published / file]):
+            if self.train != "always" and path.exists() and not stale(path, make_model, recipe, data):
+                result = json.loads(path.read_text())
+                print(f"{name}: read from {os.path.relpath(path, ROOT)}, trained on {result['device']}")
+                for i, row in enumerate(result["curve"], 1):
+                    print(training.progress_line(row, recipe.epochs, sum(r["seconds"] for r in result["curve"][:i])))
+                model.load_state_dict(torch.load(path.with_suffix(".pt"), weights_only=True))
+                return result, model.to(data[0].images.device)
+
+        curve, trace = training.fit(model, *data, recipe, self.seed)
+        last = curve[-1]
+        result = {
+            "session": self.session, "notebook": self.notebook, "model": name, "norm": norm, "seed": self.seed,
+            "preset": self.preset, "params": values["params"],
+            "receptive_field": max(row.rf_out for row in receptive_field(model, shape)), "max_epochs": recipe.epochs,
+            "epochs": len(curve), "accuracy": last["test_accuracy"], "train_accuracy": last["train_accuracy"],
+            "curve": curve, "seconds": sum(row["seconds"] for row in curve), **machine(data[0].images.device),
+            "git_commit": git_commit(), "recipe": dataclasses.asdict(recipe), "layers": layer_table(model, shape),
+            "trace": trace,
+        }
+        result["targets"] = targets.check(limits, result)
+        weights = io.BytesIO()
+        torch.save(model.state_dict(), weights)
+        path = self.output / self.notebook / file
+        results.write(path.with_suffix(".pt"), weights.getvalue())
+        results.write(path, json.dumps(result, indent=1) + "\n")
+        return result, model
+
+    def over_seeds(self, result: dict) -> dict:
+        """Return the summary (see `common.results.summary`) of `result` and of its like with other seeds."""
+        folders = {self.output / self.notebook, ROOT / self.session / "results" / self.notebook}
+        like = {run["seed"]: run for folder in folders for run in results.read(folder)
+                if (run["model"], run["norm"], run["recipe"]) == (result["model"], result["norm"], result["recipe"])}
+        return results.summary(list({**like, result["seed"]: result}.values()))[0]
+
+
+def start(session: str, notebook: str, preset: str, seed: int, epochs: int | None, train: str,
+          output: str) -> Experiment:
+    """Check a notebook's parameters and return its `Experiment`; raises ValueError naming the one that is wrong."""
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+    if train not in TRAIN:
+        raise ValueError(f"unknown value train={train!r}; known: {', '.join(TRAIN)}")
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"seed={seed!r} is not a whole number of at least 0")
+    if epochs is not None and (type(epochs) is not int or epochs < 1):
+        raise ValueError(f"epochs={epochs!r} is not a whole number of at least 1")
+    folder = ROOT / session / "results" if preset == "full" else ROOT / "runs" / preset / session / "results"
+    return Experiment(session, notebook, preset, seed, epochs, train, Path(output).resolve() if output else folder)
+
+
+def seeded(make_model, seed: int) -> nn.Module:
+    """Return a new network with the first weights that belong to `seed`."""
+    torch.manual_seed(seed)
+    return make_model()
+
+
+def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset]) -> str | None:
+    """Say why today's code would not make the result at `path` again, or None where it would.
+
+    Compared are the recipe, the layer table and the losses of the first steps, which are trained again (a second):
+    they must be equal on the same kind of machine, and within a relative 1e-3 elsewhere.
+    """
+    result = json.loads(path.read_text())
+    if result["recipe"] != json.loads(json.dumps(dataclasses.asdict(recipe))):
+        return "its recipe is another one"
+    model = seeded(make_model, result["seed"])
+    if result["layers"] != layer_table(model, tuple(data[0].images.shape[1:])):
+        return "its network is another one"
+    if not path.with_suffix(".pt").exists():
+        return "its weights are missing"
+    trace = training.fit(model, *data, recipe, result["seed"], max_steps=training.TRACE_STEPS)[1]
+    here = machine(data[0].images.device)
+    tolerance = 0.0 if all(result[key] == value for key, value in here.items()) else 1e-3
+    same = len(trace) == len(result["trace"]) and all(
+        abs(now - then) <= tolerance * abs(then) for now, then in zip(trace, result["trace"], strict=True))
+    return None if same else "training starts with other losses"
+
+
+def check_fresh(folder: Path, prefix: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset]) -> None:
+    """Raise StaleError when `folder` has no result whose name begins with `prefix`, or one that is stale."""
+    paths = sorted(folder.glob(f"{prefix}*.json"))
+    if not paths:
+        raise StaleError(f"no result {os.path.relpath(folder, ROOT)}/{prefix}*.json; `make results` makes it")
+    for path in paths:
+        if reason := stale(path, make_model, recipe, data):
+            raise StaleError(f"{os.path.relpath(path, ROOT)} is stale: {reason}; `make results` makes it anew")
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def summary(model: nn.Module, shape: tuple[int, int, int]) -> str:
+    """Return torchsummary's table for an input of `shape` (C, H, W)."""
+    with redirect_stdout(io.StringIO()) as text:
+        torchsummary.summary(model.to("cpu"), shape, device="cpu")
+    return text.getvalue()
+
+
+def layer_table(model: nn.Module, shape: tuple[int, int, int]) -> list[dict]:
+    """Return the rows of torchsummary's table as {layer, output, params}, with `output` (C, H, W) or (features,)."""
+    device = next(model.parameters()).device
+    rows = re.findall(r"^\s*(\S+-\d+)\s+\[-1, (.*?)\]\s+([\d,]+)$", summary(model, shape), re.MULTILINE)
+    model.to(device)
+    return [{"layer": layer, "output": [int(n) for n in output.split(",")], "params": int(params.replace(",", ""))}
+            for layer, output, params in rows]
+
+
+def machine(device: torch.device) -> dict:
+    """What a run's rounding depends on: {device, threads, torch}."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        cpus = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE) if Path(
+            "/proc/cpuinfo").exists() else []
+        name = cpus[0] if cpus else platform.machine()
+    return {"device": f"{device.type} ({name})", "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def git_commit() -> str | None:
+    """Return the checkout's commit, with "+" where it has changes besides, or None outside git."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,39 @@
+"""Results as Markdown tables, for a notebook's cells: every number comes from a result."""
+
+from IPython.display import Markdown
+
+from common.results import epochs_until
+
+
+def targets(result: dict) -> Markdown:
+    """Return the table of a result's targets, with a tick or a cross for each."""
+    rows = [f"| {t['name']} | {t['limit']} | {number(t['value'])} | {'✓' if t['met'] else '✗'} |"
+            for t in result["targets"]]
+    return Markdown("\n".join(["| target | limit | reached | |", "| --- | --- | --- | --- |", *rows]))
+
+
+def side_by_side(summaries: list[dict]) -> Markdown:
+    """Return the table of models, one row for each of `summaries` (see `common.results.summary`)."""
+    head = "| model | parameters | receptive field | epochs | train accuracy, % | test accuracy, % | seeds | worst seed |"
+    rows = [f"| {s['model']} | {s['params']:,} | {s['receptive_field']} | {s['epochs']} | {s['train_accuracy']:.2f} "
+            f"| {accuracy(s)} | {s['n']} | {s['worst']:.2f} |" for s in summaries]
+    return Markdown("\n".join([head, "| --- " * 8 + "|", *rows]))
+
+
+def accuracy(summary: dict) -> str:
+    """Return the mean test accuracy over seeds with its standard deviation, where there is more than one."""
+    return f"{summary['mean']:.2f}" + (f" ± {summary['std']:.2f}" if summary["std"] is not None else "")
+
+
+def first_epoch(summary: dict, accuracy: float) -> str:
+    """Return in words after how many epochs the runs first reached `accuracy` percent: their mean, and how many did."""
+    epochs = [epochs_until(run, accuracy) for run in summary["results"]]
+    reached = [epoch for epoch in epochs if epoch]
+    if not reached:
+        return f"never reached {accuracy} %"
+    who = "" if len(reached) == len(epochs) else f" in {len(reached)} of {len(epochs)} runs"
+    return f"first reached {accuracy} % after {sum(reached) / len(reached):.1f} epochs{who}"
+
+
+def number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

@@ -1,0 +1,66 @@
+"""Results on disk: one JSON a run, written whole, and summaries over seeds."""
+
+import json
+import os
+import statistics
+from itertools import groupby
+from pathlib import Path
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` in one step: a reader, or a crash, sees the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read(folder: Path) -> list[dict]:
+    """Return every result below `folder`, in the order of their paths, each with its "path" added.
+
+    Raises ValueError naming a file that is no result.
+    """
+    results = []
+    for path in sorted(Path(folder).rglob("*-seed*.json")):
+        try:
+            results.append({**json.loads(path.read_text()), "path": str(path)})
+        except (json.JSONDecodeError, TypeError) as error:
+            raise ValueError(f"{path} is not a result ({error}); delete it and run again") from None
+    return results
+
+
+def identity(result: dict) -> tuple:
+    """What runs with different seeds have in common."""
+    return tuple(result[key] or "" for key in ("session", "notebook", "model", "norm", "preset", "epochs"))
+
+
+def epochs_until(result: dict, accuracy: float) -> int | None:
+    """Return the first epoch whose test accuracy is at least `accuracy` percent, or None."""
+    return next((row["epoch"] for row in result["curve"] if row["test_accuracy"] >= accuracy), None)
+
+
+def summary(results: list[dict]) -> list[dict]:
+    """Summarise results over their seeds: a dict for each model.
+
+    Keys: session, notebook, model, norm, preset, params, receptive_field, epochs, n, mean, std (the sample's standard
+    deviation, None for one seed) and worst, all of the test accuracy in percent after the last epoch, train_accuracy
+    (its mean), seconds (the mean of a run), targets (those of the mean), and results (the runs themselves).
+    """
+    rows = []
+    for _, runs in groupby(sorted(results, key=identity), key=identity):
+        runs = sorted(runs, key=lambda run: run["seed"])
+        accuracies = [run["accuracy"] for run in runs]
+        same = {key: runs[0][key] for key in ("session", "notebook", "model", "norm", "preset", "params",
+                                              "receptive_field", "epochs")}
+        rows.append({**same, "n": len(runs), "mean": statistics.fmean(accuracies),
+                     "std": statistics.stdev(accuracies) if len(runs) > 1 else None, "worst": min(accuracies),
+                     "train_accuracy": statistics.fmean(run["train_accuracy"] for run in runs),
+                     "seconds": statistics.fmean(run["seconds"] for run in runs),
+                     "targets": runs[0]["targets"], "results": runs})
+    return rows

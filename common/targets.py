@@ -1,0 +1,39 @@
+"""Targets: what a model has to reach, as code."""
+
+import operator
+from typing import NamedTuple
+
+RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+NAMES = {"params": "parameters", "epochs": "epochs", "accuracy": "test accuracy, %",
+         "receptive_field": "receptive field, pixels"}
+BUDGETS = ("params", "epochs")  # known before training
+
+
+class BudgetError(Exception):
+    """A network or its training is larger than its session allows."""
+
+
+class Target(NamedTuple):
+    """A limit on one value of a result: Target("params", "<", 8000)."""
+
+    key: str  # a key of the result, one of NAMES
+    relation: str  # one of RELATIONS
+    limit: float
+
+    def met(self, value: float) -> bool:
+        """Whether `value` keeps to the limit; raises KeyError for an unknown relation."""
+        return RELATIONS[self.relation](value, self.limit)
+
+
+def check(targets: list[Target], values: dict) -> list[dict]:
+    """Compare `values`, a result, with `targets`: a dict {name, limit, value, met} for each."""
+    return [{"name": NAMES[t.key], "limit": f"{t.relation} {t.limit:,}", "value": values[t.key],
+             "met": t.met(values[t.key])} for t in targets]
+
+
+def check_budget(targets: list[Target], values: dict) -> None:
+    """Raise BudgetError when `values` breaks a limit that is known before training."""
+    for t in targets:
+        if t.key in BUDGETS and not t.met(values[t.key]):
+            raise BudgetError(f"{values[t.key]:,} {NAMES[t.key]}, the budget is {t.relation} {t.limit:,}: "
+                              "make the network or its training smaller")

@@ -1,0 +1,223 @@
+"""The training recipe: one epoch, the evaluation, and `fit`, which puts them together."""
+
+import itertools
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from common.augmentation import augment
+from common.data import Dataset, hold_out, normalize
+
+TRACE_STEPS = 20  # the losses of the first steps are kept with a result, to tell later whether today's code repeats it
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every hyperparameter of a training run."""
+
+    epochs: int
+    lr: float  # the peak of the schedule
+    batch_size: int = 128
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 0.0
+    schedule: str = "constant"  # one of SCHEDULES
+    warmup: float = 0.2  # one_cycle: the part of training in which the learning rate rises
+    step_epochs: int = 6  # step: epochs between two drops
+    gamma: float = 0.1  # step, plateau: the factor of a drop
+    patience: int = 1  # plateau: epochs without a better validation loss before a drop
+    label_smoothing: float = 0.0
+    l1: float = 0.0  # the weight of the sum of absolute weights in the loss
+    average: float = 0.0  # decay per step of the moving average of the weights, which is then evaluated; 0: none
+    augmentation: tuple = ()  # steps of common.augmentation, e.g. (("affine", {"rotate": 7}),)
+    validation: int = 0  # images held out of the training set, on which a plateau is judged
+    train_images: int | None = None  # train on the first so many images only; None: on all
+
+
+class DivergedError(Exception):
+    """The loss is no longer a finite number."""
+
+
+SCHEDULES = ("constant", "step", "plateau", "one_cycle")
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """Return the learning rate at `progress` in [0, 1] of training, as a part of its peak.
+
+    It rises linearly to 1 over the first `warmup` of training and falls linearly to 0 at the end. After Smith and
+    Topin, "Super-Convergence", 2018, with straight lines.
+    """
+    return min(progress / warmup, 1.0) if progress < warmup else (1 - progress) / (1 - warmup)
+
+
+def make_schedule(optimizer, recipe: Recipe, steps_per_epoch: int):
+    """Return (after_step, after_epoch): what to call after each optimizer step, and after each epoch with a loss.
+
+    Raises ValueError for an unknown schedule.
+    """
+    schedulers = torch.optim.lr_scheduler
+    nothing = (lambda: None), (lambda loss: None)
+    if recipe.schedule == "constant":
+        return nothing
+    if recipe.schedule == "step":
+        step = schedulers.StepLR(optimizer, recipe.step_epochs, recipe.gamma)
+        return nothing[0], lambda loss: step.step()
+    if recipe.schedule == "plateau":
+        plateau = schedulers.ReduceLROnPlateau(optimizer, factor=recipe.gamma, patience=recipe.patience)
+        return nothing[0], plateau.step
+    if recipe.schedule == "one_cycle":
+        total = recipe.epochs * steps_per_epoch
+        cycle = schedulers.LambdaLR(optimizer, lambda step: one_cycle((step + 1) / (total + 1), recipe.warmup))
+        return cycle.step, nothing[1]
+    raise ValueError(f"unknown schedule {recipe.schedule!r}; known: {', '.join(SCHEDULES)}")
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return SGD over the trainable parameters; weight decay only on the weights of convolutions and linear layers."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
+              {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum,
+                           nesterov=recipe.nesterov and recipe.momentum > 0)
+
+
+def average_weights(model: nn.Module, decay: float) -> AveragedModel:
+    """Return a copy of `model` whose parameters and buffers follow it as an exponential moving average.
+
+    The decay grows from 0 towards `decay` over the first steps, so that the average forgets the random start.
+    """
+    @torch.no_grad()
+    def update(averaged, current, count):
+        weight = 1 - min(decay, (1 + float(count)) / (10 + float(count)))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, weight)
+        else:
+            torch._foreach_copy_(averaged, current)  # the batch counter of batch norm
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def train_epoch(model, batches, optimizer, recipe: Recipe, after_step) -> tuple[float, float, list[float]]:
+    """Train `model` once over `batches` of (images, labels).
+
+    Returns the mean loss, the accuracy in percent (of the batches as they were met) and the loss of each step.
+    Raises DivergedError at the first loss that is not finite.
+    """
+    model.train()
+    losses, correct, total = [], 0, 0
+    for images, labels in batches:
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        if recipe.l1:
+            loss = loss + recipe.l1 * sum(p.abs().sum() for p in model.parameters() if p.dim() > 1)
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise DivergedError(f"the loss is {losses[-1]} at batch {len(losses)}, with a learning rate of "
+                                f"{optimizer.param_groups[0]['lr']:.3g}; try a smaller one")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        after_step()
+        correct += (logits.argmax(1) == labels).sum().item()
+        total += len(labels)
+    return sum(losses) / len(losses), 100 * correct / total, losses
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, dataset: Dataset, batch_size: int = 1000) -> Tensor:
+    """Return the logits (N, classes) of `model` in evaluation mode for every image of `dataset`."""
+    model.eval()
+    return torch.cat([model(normalize(images / 255, dataset.name)) for images in dataset.images.split(batch_size)])
+
+
+def evaluate(model: nn.Module, dataset: Dataset) -> tuple[float, float]:
+    """Return the mean cross-entropy and the accuracy in percent of `model` on `dataset`."""
+    logits = predict(model, dataset)
+    accuracy = (logits.argmax(1) == dataset.labels).double().mean().item()
+    return F.cross_entropy(logits, dataset.labels).item(), 100 * accuracy
+
+
+def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator):
+    """Yield one epoch of augmented, normalized (images, labels) batches in random order; a last partial one is left out.
+
+    Raises ValueError when `dataset` has fewer images than a batch.
+    """
+    if len(dataset.labels) < recipe.batch_size:
+        raise ValueError(f"{len(dataset.labels)} training images don't fill a batch of {recipe.batch_size}; "
+                         "use a smaller batch_size or more images")
+    order = torch.randperm(len(dataset.labels), generator=generator, device=generator.device)
+    for index in order.split(recipe.batch_size)[: len(order) // recipe.batch_size]:
+        images = augment(dataset.images[index] / 255, generator, recipe.augmentation)
+        yield normalize(images, dataset.name).contiguous(memory_format=torch.channels_last), dataset.labels[index]
+
+
+def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: int = 0, *,
+        max_steps: int | None = None, log=print) -> tuple[list[dict], list[float]]:
+    """Train `model` in place, on the device that holds the data, and evaluate it after every epoch.
+
+    Where the recipe averages weights, the averaged ones are evaluated, and `model` ends with them. The test set is
+    evaluated for the curve alone: nothing is chosen by it. `max_steps` ends training early, without an evaluation.
+
+    Returns (curve, trace): a dict an epoch {epoch, lr, train_loss, train_accuracy, test_loss, test_accuracy, seconds},
+    with validation_loss and validation_accuracy where the recipe holds images out, and the losses of the first steps.
+    Raises DivergedError when the loss is no longer finite, ValueError for a recipe that can't be run.
+    """
+    device = train.images.device
+    torch.manual_seed(seed)  # for dropout; the model's first weights are the caller's
+    generator = torch.Generator(device).manual_seed(seed)
+    model.to(device, memory_format=torch.channels_last)
+    if recipe.train_images:
+        train = train[: recipe.train_images]
+    if recipe.schedule == "plateau" and not recipe.validation:
+        raise ValueError("a plateau is judged on held-out images: set the recipe's validation")
+    train, validation = hold_out(train, recipe.validation) if recipe.validation else (train, None)
+    steps_per_epoch = len(train.labels) // recipe.batch_size
+    optimizer = make_optimizer(model, recipe)
+    scheduler_step, scheduler_epoch = make_schedule(optimizer, recipe, steps_per_epoch)
+    averaged = average_weights(model, recipe.average) if recipe.average else None
+    steps = 0
+
+    def after_step():
+        nonlocal steps
+        steps += 1
+        scheduler_step()
+        if averaged is not None:
+            averaged.update_parameters(model)
+
+    curve, trace, start = [], [], time.perf_counter()
+    for epoch in range(1, recipe.epochs + 1):
+        batches = itertools.islice(make_batches(train, recipe, generator), max_steps)
+        lr = optimizer.param_groups[0]["lr"]
+        try:
+            train_loss, train_accuracy, losses = train_epoch(model, batches, optimizer, recipe, after_step)
+        except DivergedError as error:
+            raise DivergedError(f"epoch {epoch}: {error}") from None
+        trace = (trace + losses)[:TRACE_STEPS]
+        if max_steps and steps >= max_steps:
+            break
+        evaluated = averaged.module if averaged is not None else model
+        row = {"epoch": epoch, "lr": lr, "train_loss": train_loss, "train_accuracy": train_accuracy}
+        row["test_loss"], row["test_accuracy"] = evaluate(evaluated, test)
+        if validation is not None:
+            row["validation_loss"], row["validation_accuracy"] = evaluate(evaluated, validation)
+        scheduler_epoch(row.get("validation_loss"))
+        row["seconds"] = time.perf_counter() - start - sum(r["seconds"] for r in curve)
+        curve.append(row)
+        log(progress_line(row, recipe.epochs, sum(r["seconds"] for r in curve)))
+    if averaged is not None:
+        model.load_state_dict(averaged.module.state_dict())
+    return curve, trace
+
+
+def progress_line(row: dict, epochs: int, elapsed: float) -> str:
+    """One line of plain text for an epoch's row of the curve; `elapsed` seconds were spent so far."""
+    left = elapsed / row["epoch"] * (epochs - row["epoch"])
+    return (f"epoch {row['epoch']:2d}/{epochs}  lr {row['lr']:.4f}  train loss {row['train_loss']:.4f} "
+            f"{row['train_accuracy']:6.2f} %  test loss {row['test_loss']:.4f} {row['test_accuracy']:6.2f} %  "
+            f"{row['seconds']:5.1f} s, {left // 60:.0f}:{left % 60:02.0f} left")
