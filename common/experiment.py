@@ -1,9 +1,11 @@
 """From a notebook's model and recipe to a result: read where a fresh one is there, trained where not."""
 
+import copy
 import dataclasses
 import io
 import json
 import os
+import pickle
 import platform
 import re
 import subprocess
@@ -47,7 +49,7 @@ class Experiment(NamedTuple):
         return (train[:SMOKE_IMAGES], test[:SMOKE_IMAGES]) if self.preset == "smoke" else (train, test)
 
     def recipe(self, recipe: Recipe, quick: Recipe | None = None) -> Recipe:
-        """Return `recipe` as this run's preset and epochs want it: in "quick", the recipe `quick` where there is one."""
+        """Return `recipe` as this run's preset and epochs want it; in "quick" that is `quick`, where it is given."""
         if self.preset == "quick" and quick:
             recipe = quick
         if self.preset == "smoke":
@@ -75,12 +77,15 @@ class Experiment(NamedTuple):
             check_fresh(published, f"{file.rsplit('-seed', 1)[0]}-seed", make_model, recipe, data)
         for path in dict.fromkeys([self.output / self.notebook / file, published / file]):
             if self.train != "always" and path.exists() and not stale(path, make_model, recipe, data):
-                result = json.loads(path.read_text())
+                result = results.load(path)
+                result["targets"] = targets.check(limits, result)  # today's
                 print(f"{name}: read from {os.path.relpath(path, ROOT)}, trained on {result['device']}")
                 for i, row in enumerate(result["curve"], 1):
                     print(training.progress_line(row, recipe.epochs, sum(r["seconds"] for r in result["curve"][:i])))
                 model.load_state_dict(torch.load(path.with_suffix(".pt"), weights_only=True))
                 return result, model.to(data[0].images.device)
+        if self.train == "never":
+            raise StaleError(f"no result {os.path.relpath(published, ROOT)}/{file}; `make results` makes it")
 
         curve, trace = training.fit(model, *data, recipe, self.seed)
         last = curve[-1]
@@ -94,6 +99,7 @@ class Experiment(NamedTuple):
             "trace": trace,
         }
         result["targets"] = targets.check(limits, result)
+        result = json.loads(json.dumps(result))  # as it will be read: lists, no tuples
         weights = io.BytesIO()
         torch.save(model.state_dict(), weights)
         path = self.output / self.notebook / file
@@ -103,9 +109,10 @@ class Experiment(NamedTuple):
 
     def over_seeds(self, result: dict) -> dict:
         """Return the summary (see `common.results.summary`) of `result` and of its like with other seeds."""
-        folders = {self.output / self.notebook, ROOT / self.session / "results" / self.notebook}
+        folders = ROOT / self.session / "results" / self.notebook, self.output / self.notebook
+        same = ("model", "norm", "preset", "recipe", "layers")
         like = {run["seed"]: run for folder in folders for run in results.read(folder)
-                if (run["model"], run["norm"], run["recipe"]) == (result["model"], result["norm"], result["recipe"])}
+                if all(run[key] == result[key] for key in same)}
         return results.summary(list({**like, result["seed"]: result}.values()))[0]
 
 
@@ -136,15 +143,20 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
     Compared are the recipe, the layer table and the losses of the first steps, which are trained again (a second):
     they must be equal on the same kind of machine, and within a relative 1e-3 elsewhere.
     """
-    result = json.loads(path.read_text())
+    result = results.load(path)
     if result["recipe"] != json.loads(json.dumps(dataclasses.asdict(recipe))):
         return "its recipe is another one"
     model = seeded(make_model, result["seed"])
     if result["layers"] != layer_table(model, tuple(data[0].images.shape[1:])):
         return "its network is another one"
-    if not path.with_suffix(".pt").exists():
+    try:
+        torch.load(path.with_suffix(".pt"), weights_only=True)
+    except FileNotFoundError:
         return "its weights are missing"
-    trace = training.fit(model, *data, recipe, result["seed"], max_steps=training.TRACE_STEPS)[1]
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        return "its weights are damaged"
+    trace = training.fit(model, *data, recipe, result["seed"], max_steps=training.TRACE_STEPS,
+                         log=lambda line: None)[1]
     here = machine(data[0].images.device)
     tolerance = 0.0 if all(result[key] == value for key, value in here.items()) else 1e-3
     same = len(trace) == len(result["trace"]) and all(
@@ -169,16 +181,15 @@ def count_parameters(model: nn.Module) -> int:
 
 def summary(model: nn.Module, shape: tuple[int, int, int]) -> str:
     """Return torchsummary's table for an input of `shape` (C, H, W)."""
+    model = copy.deepcopy(model).to("cpu").eval()  # it runs on noise, which batch norm's statistics are not to see
     with redirect_stdout(io.StringIO()) as text:
-        torchsummary.summary(model.to("cpu"), shape, device="cpu")
+        torchsummary.summary(model, shape, device="cpu")
     return text.getvalue()
 
 
 def layer_table(model: nn.Module, shape: tuple[int, int, int]) -> list[dict]:
     """Return the rows of torchsummary's table as {layer, output, params}, with `output` (C, H, W) or (features,)."""
-    device = next(model.parameters()).device
     rows = re.findall(r"^\s*(\S+-\d+)\s+\[-1, (.*?)\]\s+([\d,]+)$", summary(model, shape), re.MULTILINE)
-    model.to(device)
     return [{"layer": layer, "output": [int(n) for n in output.split(",")], "params": int(params.replace(",", ""))}
             for layer, output, params in rows]
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from common.layers import Dropout
+from common.layers import Dropout, SeparableConv
 
 
 def conv(inputs: int, outputs: int, padding: int = 0) -> list[nn.Module]:
@@ -68,4 +68,31 @@ def regularized(dropout: float = 0.05) -> nn.Sequential:
         *regularized_conv(10, 14, dropout), *regularized_conv(14, 16, dropout),
         *regularized_conv(16, 8, dropout), *regularized_conv(8, 16, dropout, padding=1),
         nn.AdaptiveAvgPool2d(1), mix(16, 10), nn.Flatten(),
+    )
+
+
+def normed_conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """A 3x3 convolution without padding, batch norm and ReLU."""
+    return [nn.Conv2d(inputs, outputs, 3, stride, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def ours() -> nn.Sequential:
+    """Our own network: two dense convolutions, then separable ones with residual adds; 7,584 parameters."""
+    return nn.Sequential(
+        *normed_conv(1, 8), *normed_conv(8, 16, stride=2),
+        SeparableConv(16, 24), SeparableConv(24, 24),
+        nn.MaxPool2d(2),
+        SeparableConv(24, 36), SeparableConv(36, 36), SeparableConv(36, 36),
+        nn.AdaptiveAvgPool2d(1), mix(36, 10), nn.Flatten(),
+    )
+
+
+def smallest() -> nn.Sequential:
+    """The smallest network of ours that is meant to keep the target."""
+    return nn.Sequential(
+        *normed_conv(1, 8), *normed_conv(8, 16, stride=2),
+        SeparableConv(16, 20), SeparableConv(20, 20),
+        nn.MaxPool2d(2),
+        SeparableConv(20, 28), SeparableConv(28, 28),
+        nn.AdaptiveAvgPool2d(1), mix(28, 10), nn.Flatten(),
     )

@@ -14,7 +14,7 @@ def targets(result: dict) -> Markdown:
 
 def side_by_side(summaries: list[dict]) -> Markdown:
     """Return the table of models, one row for each of `summaries` (see `common.results.summary`)."""
-    head = "| model | parameters | receptive field | epochs | train accuracy, % | test accuracy, % | seeds | worst seed |"
+    head = "| model | parameters | receptive field | epochs | train, % | test accuracy, % | seeds | worst seed, % |"
     rows = [f"| {s['model']} | {s['params']:,} | {s['receptive_field']} | {s['epochs']} | {s['train_accuracy']:.2f} "
             f"| {accuracy(s)} | {s['n']} | {s['worst']:.2f} |" for s in summaries]
     return Markdown("\n".join([head, "| --- " * 8 + "|", *rows]))

@@ -21,18 +21,17 @@ def write(path: Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def read(folder: Path) -> list[dict]:
-    """Return every result below `folder`, in the order of their paths, each with its "path" added.
+def load(path: Path) -> dict:
+    """Return the result at `path`, with its "path" added; raises ValueError naming a file that is no result."""
+    try:
+        return {**json.loads(path.read_text()), "path": str(path)}
+    except (ValueError, TypeError) as error:  # no text, no JSON, or no dict
+        raise ValueError(f"{path} is not a result ({error}); delete it and run again") from None
 
-    Raises ValueError naming a file that is no result.
-    """
-    results = []
-    for path in sorted(Path(folder).rglob("*-seed*.json")):
-        try:
-            results.append({**json.loads(path.read_text()), "path": str(path)})
-        except (json.JSONDecodeError, TypeError) as error:
-            raise ValueError(f"{path} is not a result ({error}); delete it and run again") from None
-    return results
+
+def read(folder: Path) -> list[dict]:
+    """Return every result below `folder` (see `load`), in the order of their paths."""
+    return [load(path) for path in sorted(Path(folder).rglob("*-seed*.json"))]
 
 
 def identity(result: dict) -> tuple:

@@ -144,9 +144,9 @@ def evaluate(model: nn.Module, dataset: Dataset) -> tuple[float, float]:
 
 
 def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator):
-    """Yield one epoch of augmented, normalized (images, labels) batches in random order; a last partial one is left out.
+    """Yield one epoch of augmented, normalized (images, labels) batches in random order.
 
-    Raises ValueError when `dataset` has fewer images than a batch.
+    A last partial batch is left out. Raises ValueError when `dataset` has fewer images than a batch.
     """
     if len(dataset.labels) < recipe.batch_size:
         raise ValueError(f"{len(dataset.labels)} training images don't fill a batch of {recipe.batch_size}; "
