@@ -10,12 +10,43 @@
 
 # %% [markdown]
 # # S7.2 Under the budget: fewer channels, spent better, then regularized
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S7_mnist/2_regularization.ipynb)
 #
 # Three networks of the same layout, each one step from the one before. The first asks how few channels will do. The
 # second spends what is left of 8,000 parameters where it helps. The third adds batch norm and dropout, which cost
 # next to nothing.
 
 # %% tags=["setup"]
+# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+URL = "https://github.com/owner/small-cnn-course"
+clone = Path.cwd() / "small-cnn-course"
+folders = [Path.cwd(), *Path.cwd().parents, clone]
+ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
+
+
+def shell(*command: str, hint: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
+
+
+if ROOT is None:
+    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is there a network?")
+    ROOT = clone
+if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
+    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    missing = [name + versions for name, versions in needed
+               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
+    if missing:
+        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
 
 # %% tags=["parameters"]
 preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (what is published)

@@ -37,8 +37,9 @@ def affine(images: Tensor, generator: Generator, shift: float = 0.0, scale: floa
            shear: float = 0.0, p: float = 1.0, fill: tuple[float, ...] | None = None) -> Tensor:
     """Shift, scale, rotate and shear each image in one bilinear resampling, with probability `p`.
 
-    Drawn uniformly: a shift of up to +-`shift` of the image's side along each axis, a factor in 1 +- `scale`, an angle
-    in +-`rotate` degrees, a shear in +-`shear` degrees. What comes in at the border is `fill`, or black where None.
+    Drawn uniformly: a factor in 1 +- `scale`, an angle in +-`rotate` degrees, a shear in +-`shear` degrees, and a shift
+    along each axis of up to +-`shift` of the image's side (times the factor). What comes in at the border is
+    `fill`, or black where it is None.
     """
     n, _, height, width = images.shape
     angle = _uniform(images, generator, -rotate, rotate).flatten() * math.pi / 180
@@ -47,7 +48,7 @@ def affine(images: Tensor, generator: Generator, shift: float = 0.0, scale: floa
     # The matrix maps an output position to the input position that it shows: the inverse of the image's motion.
     cos, sin = torch.cos(angle) / factor, torch.sin(angle) / factor
     matrix = torch.zeros(n, 2, 3, device=images.device)
-    matrix[:, 0, 0], matrix[:, 0, 1] = cos, sin * height / width + cos * torch.tan(slant)
+    matrix[:, 0, 0], matrix[:, 0, 1] = cos, (sin + cos * torch.tan(slant)) * height / width
     matrix[:, 1, 0], matrix[:, 1, 1] = -sin * width / height, cos - sin * torch.tan(slant)
     matrix[:, :, 2] = _uniform(images, generator, -2 * shift, 2 * shift, columns=2)  # the side is 2 units long
     if p < 1:

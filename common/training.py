@@ -52,7 +52,9 @@ def one_cycle(progress: float, warmup: float) -> float:
     It rises linearly to 1 over the first `warmup` of training and falls linearly to 0 at the end. After Smith and
     Topin, "Super-Convergence", 2018, with straight lines.
     """
-    return min(progress / warmup, 1.0) if progress < warmup else (1 - progress) / (1 - warmup)
+    rise = progress / warmup if warmup > 0 else 1.0
+    fall = (1 - progress) / (1 - warmup) if warmup < 1 else 1.0
+    return min(rise, fall)
 
 
 def make_schedule(optimizer, recipe: Recipe, steps_per_epoch: int):
@@ -172,7 +174,7 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
     torch.manual_seed(seed)  # for dropout; the model's first weights are the caller's
     generator = torch.Generator(device).manual_seed(seed)
     model.to(device, memory_format=torch.channels_last)
-    if recipe.train_images:
+    if recipe.train_images is not None:
         train = train[: recipe.train_images]
     if recipe.schedule == "plateau" and not recipe.validation:
         raise ValueError("a plateau is judged on held-out images: set the recipe's validation")
@@ -204,6 +206,9 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
         evaluated = averaged.module if averaged is not None else model
         row = {"epoch": epoch, "lr": lr, "train_loss": train_loss, "train_accuracy": train_accuracy}
         row["test_loss"], row["test_accuracy"] = evaluate(evaluated, test)
+        if not math.isfinite(row["test_loss"]):
+            raise DivergedError(f"epoch {epoch}: the test loss is {row['test_loss']}, after a learning rate of "
+                                f"{lr:.3g}; try a smaller one")
         if validation is not None:
             row["validation_loss"], row["validation_accuracy"] = evaluate(evaluated, validation)
         scheduler_epoch(row.get("validation_loss"))

@@ -1,0 +1,46 @@
+# make run      run the closing notebooks in the quick preset, and check their targets
+# make test     the tests
+# make check    ruff, and that notebooks, READMEs and results are what makes them
+# make results  train what is missing or stale among the published results (SEEDS=n; safe to stop and start again)
+# make publish  put outputs into the notebooks and results into the READMEs (REPO=owner/name: only move the course)
+# make bench    training speed against the textbook loop
+# make sync     write every .ipynb from its .py
+
+COURSE := .venv/bin/python -m common
+NEWEST := for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
+PYTHON = $(shell $(NEWEST))
+
+.PHONY: run test check results publish bench sync
+
+run: .venv/installed
+	@$(COURSE) run
+
+results: .venv/installed
+	@$(COURSE) results $(if $(SEEDS),--seeds $(SEEDS))
+
+publish: .venv/installed
+	@$(COURSE) publish $(if $(REPO),--repo $(REPO))
+
+sync: .venv/installed
+	@$(COURSE) sync
+
+bench: .venv/installed
+	@$(COURSE).bench
+
+check: .venv/installed-dev
+	@.venv/bin/ruff check --extend-exclude '*.ipynb' .
+	@$(COURSE) check
+
+test: .venv/installed-dev
+	@.venv/bin/python -m pytest -q
+
+.venv/installed: requirements.txt
+	@test -n "$(PYTHON)" || { echo "this course needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	@touch $@

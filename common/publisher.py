@@ -1,0 +1,244 @@
+"""From runs/full and the published results to what a reader sees: outputs in the notebooks, figures, READMEs.
+
+Everything here can be made again: nothing is typed in by hand, and `check` says what is out of date.
+"""
+
+import base64
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from common import notebooks, plots, report, results, sources
+from common.notebooks import ROOT, CourseError, badge, key, repository, shown, tags
+from common.results import write
+
+LARGEST = 500_000  # bytes of a published notebook: above it GitHub is slow to show it, or doesn't
+FIGURES = {  # in S*/results/figures/, and what a README says beside it
+    "parameters": "Test accuracy against the number of parameters: ours (mean and standard deviation over seeds, "
+                  "last epoch) and the source networks (best epoch, as their authors report it)",
+    "curves": "Loss and accuracy during training, the networks of the last notebook",
+    "misclassified": "What the last notebook's network gets wrong: true and predicted class",
+}
+MISCLASSIFIED = "plots.misclassified("  # the figure of the last notebook's cell with this call is taken
+
+
+def publish(repo: str | None = None) -> list[str]:
+    """Put the outputs of runs/full into the notebooks, draw the figures and fill the READMEs; return what changed.
+
+    With `repo`, "owner/name" on GitHub, only the address of the course is rewritten, everywhere.
+    Raises CourseError, before anything is published, for a notebook or a result that isn't fit for it.
+    """
+    if repo:
+        set_repository(repo)
+        return [*notebooks.sync(), *write_readmes()]
+    changed = notebooks.sync()
+    if problems := stale_results():
+        raise CourseError("\n".join(problems))
+    ready = {name: with_outputs(name) for name in notebooks.names()}
+    for name, notebook in ready.items():
+        changed += write_if_new(ROOT / f"{name}.ipynb", (nbformat.writes(notebook) + "\n").encode())
+    for session in sessions():
+        draw_figures(session)
+    return changed + write_readmes()
+
+
+def set_repository(repo: str) -> None:
+    """Write the course's address into pyproject.toml, the one place where it stands; `repo` is "owner/name"."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise CourseError(f"{repo!r} is no place on GitHub: write it as REPO=owner/name")
+    path = ROOT / "pyproject.toml"
+    text = path.read_text()
+    write(path, text.replace(f'"{repository()}"', f'"https://github.com/{repo}"'))
+
+
+def with_outputs(name: str) -> NotebookNode:
+    """Return the paired notebook `name` with the outputs that runs/full has for it.
+
+    Raises CourseError for one that wasn't run, ran in another version, in part or for no time, failed, or is too large.
+    """
+    path = ROOT / "runs" / "full" / f"{name}.ipynb"
+    again = "run `make results`"
+    if not path.exists():
+        raise CourseError(f"{name}: no {shown(path)} to publish; {again}")
+    pair, executed = notebooks.read(ROOT / f"{name}.ipynb"), notebooks.read(path)
+    if not executed.metadata.get("papermill", {}).get("duration"):
+        raise CourseError(f"{name}: {shown(path)} ran for 0.000 s; {again}")
+    ran = [cell for cell in executed.cells if "injected-parameters" not in tags(cell)]
+    if any(output.output_type == "error" for cell in ran for output in cell.get("outputs", [])):
+        raise CourseError(f"{name}: {shown(path)} shows an error; {again}")
+    if list(map(identity, pair.cells)) != list(map(identity, ran)):
+        raise CourseError(f"{name}: {shown(path)} is of another version of the notebook; {again}")
+    code = [cells for cells in zip(pair.cells, ran, strict=True) if cells[0].cell_type == "code"]
+    for count, (cell, done) in enumerate(code, 1):
+        if cell.source and not done.execution_count:
+            raise CourseError(f"{name}: {shown(path)} was stopped in the middle; {again}")
+        cell.outputs, cell.execution_count = cleaned(done.outputs), count
+    if (size := len(nbformat.writes(pair).encode())) > LARGEST:
+        raise CourseError(f"{name}: {size / 1000:,.0f} kB with its outputs, the limit is {LARGEST / 1000:,.0f} kB: "
+                          "show less, or smaller figures")
+    return pair
+
+
+def identity(cell: NotebookNode) -> tuple:
+    """What must be the same in a notebook and its run: all but the address in the set-up cell and in the badge."""
+    kind, source, tagged = key(cell)
+    return kind, "" if "setup" in tagged else notebooks.BADGE.sub("", source), tagged
+
+
+def cleaned(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Return outputs without widgets, and with the pieces of a stream put together."""
+    kept: list[NotebookNode] = []
+    for output in outputs:
+        if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+            continue
+        if kept and output.output_type == "stream" == kept[-1].output_type and output.name == kept[-1].name:
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
+
+
+def stale_results() -> list[str]:
+    """Return a line for every notebook one of whose published results is missing or stale: it says so itself."""
+    problems = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in notebooks.names():
+            try:
+                notebooks.execute(ROOT / f"{name}.ipynb", Path(folder) / f"{name}.ipynb",
+                                  {"preset": "full", "train": "never"})
+            except CourseError as error:
+                problems.append(re.sub(r" \(cell outputs: .*\)$", "", str(error)))
+    return problems
+
+
+def draw_figures(session: str) -> None:
+    """Draw a session's figures from its published results, and take the misclassified images from its last notebook."""
+    folder, rows = ROOT / session / "results" / "figures", summaries(session)
+    if not rows:
+        return
+    points = sources.points(session)
+    # The first, generous networks of a session would press all that is close to the budget into a corner.
+    largest = 1.5 * max((point["params"] for point in points), default=float("inf"))
+    points += [{"name": title(row), "params": row["params"], "accuracy": row["mean"], "std": row["std"],
+                "source": False} for row in rows if row["params"] <= largest]
+    if points:
+        plots.save(plots.parameters_against_accuracy(points), folder / "parameters.png")
+    last = rows[-1]["notebook"]
+    curves = {title(row): row["results"][0]["curve"] for row in rows if row["notebook"] == last}
+    plots.save(plots.curves(curves), folder / "curves.png")
+    images = [output.data["image/png"] for cell in notebooks.read(ROOT / session / f"{last}.ipynb").cells
+              if MISCLASSIFIED in cell.source for output in cell.get("outputs", [])
+              if "image/png" in output.get("data", {})]
+    if images:
+        write(folder / "misclassified.png", base64.b64decode(images[-1]))
+
+
+def sessions() -> list[str]:
+    return sorted({name.split("/")[0] for name in notebooks.names()})
+
+
+def summaries(session: str) -> list[dict]:
+    """Return the summaries of a session's published results, by notebook and then by accuracy."""
+    found = [run for run in results.read(ROOT / session / "results") if run["preset"] == "full"]
+    return sorted(results.summary(found), key=lambda row: (row["notebook"], row["mean"]))
+
+
+def title(row: dict) -> str:
+    return row["model"].replace("_", " ") + (f", {row['norm']}" if row["norm"] else "")
+
+
+def readmes() -> dict[Path, str]:
+    """Return every README as it should be, its generated sections filled from the published results."""
+    paths = [ROOT / "README.md", *(ROOT / session / "README.md" for session in sessions())]
+    return {path: fill(path.read_text(), sections(path.parent), shown(path)) for path in paths if path.exists()}
+
+
+def write_readmes() -> list[str]:
+    return [line for path, text in readmes().items() for line in write_if_new(path, text.encode())]
+
+
+def fill(text: str, contents: dict[str, str], where: str) -> str:
+    """Return `text` with `contents[NAME]` between each <!-- generated: NAME --> and its <!-- end: NAME -->.
+
+    Raises CourseError for a NAME that isn't known, and for a marker without its other half.
+    """
+    for name in re.findall(r"<!-- (?:generated|end): (.*?) -->", text):
+        if name not in contents:
+            raise CourseError(f"{where} has a section {name!r}; known: {', '.join(contents)}")
+        begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise CourseError(f"{where} needs {begin} and, after it, {end}, once each")
+        text = f"{text[:text.index(begin)]}{begin}\n{contents[name]}\n{text[text.index(end):]}"
+    return text
+
+
+def sections(folder: Path) -> dict[str, str]:
+    """Return the generated sections of a README in `folder`, by name."""
+    url = repository()
+    filled = {"clone": f"```bash\ngit clone {url}\ncd {url.rsplit('/', 1)[-1]}\nmake run\nmake test\n```"}
+    for session in sessions():
+        rows = summaries(session)
+        filled[f"results {session}"] = results_table(session, rows)
+        filled[f"figures {session}"] = figures(session, folder)
+        filled[f"notebooks {session}"] = notebook_table(session, folder)
+    return filled
+
+
+def results_table(session: str, rows: list[dict]) -> str:
+    """Return a session's results in Markdown: a row for each model, and what the source networks reach."""
+    if not rows:
+        return "*No result is published yet: `make results`, then `make publish`.*"
+    lines = ["| model | parameters | epochs | test accuracy, % | seeds | worst seed, % | targets met |",
+             "| :--- | ---: | ---: | ---: | ---: | ---: | :--- |"]
+    for row in rows:
+        met = sum(all(target["met"] for target in run["targets"]) for run in row["results"])
+        lines.append(f"| {title(row)} | {row['params']:,} | {row['epochs']} | {report.accuracy(row)} | {row['n']} | "
+                     f"{row['worst']:.2f} | {'✓' if met == row['n'] else '✗'} {met} of {row['n']} |")
+    lines += ["", "Accuracy after the last epoch, never the best one: mean ± standard deviation over the seeds."]
+    if theirs := sources.points(session):
+        said = ", ".join(f"{point['accuracy']:.2f} % with {point['name']}" for point in theirs)
+        lines.append(f"The source networks' best epoch, as their authors report it: {said} parameters.")
+    return "\n".join(lines)
+
+
+def figures(session: str, folder: Path) -> str:
+    paths = {caption: ROOT / session / "results" / "figures" / f"{name}.png" for name, caption in FIGURES.items()}
+    shown = [f"![{caption}]({os.path.relpath(path, folder)})\n\n*{caption}.*"
+             for caption, path in paths.items() if path.exists()]
+    return "\n\n".join(shown) or "*No figure is published yet.*"
+
+
+def notebook_table(session: str, folder: Path) -> str:
+    lines = ["| notebook | |", "| :--- | :--- |"]
+    for name in notebooks.names():
+        if name.startswith(f"{session}/"):
+            heading = re.search(r"^# # (.*)", (ROOT / f"{name}.py").read_text(), re.MULTILINE)[1]
+            lines.append(f"| [{heading}]({os.path.relpath(ROOT / name, folder)}.ipynb) | {badge(name, repository())} |")
+    return "\n".join(lines)
+
+
+def write_if_new(path: Path, content: bytes) -> list[str]:
+    if path.exists() and path.read_bytes() == content:
+        return []
+    write(path, content)
+    return [shown(path)]
+
+
+def check() -> list[str]:
+    """Return a line for everything that isn't as what makes it says, with the command that makes it anew."""
+    made = [f"{shown(path)} isn't what the results say" for path, text in readmes().items() if path.read_text() != text]
+    gates = [(notebooks.pairs_differ(), "make sync"), (notebooks.setups_differ(), "make sync"),
+             (made, "make publish"), (outputs_missing(), "make results publish"),
+             (stale_results(), "make results publish")]
+    return [f"{problem}: run `{command}`" for problems, command in gates for problem in problems]
+
+
+def outputs_missing() -> list[str]:
+    """Return a line for every notebook with a cell that a reader would see without what it does."""
+    return [f"{name}.ipynb has a cell that never ran" for name in notebooks.names() if (ROOT / f"{name}.ipynb").exists()
+            and any(cell.cell_type == "code" and cell.source and not cell.execution_count
+                    for cell in notebooks.read(ROOT / f"{name}.ipynb").cells)]
