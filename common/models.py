@@ -1,8 +1,15 @@
 """The networks of the course, each a function that returns a new one with random weights."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from common.layers import Dropout, SeparableConv
+
+
+class Network(nn.Sequential):
+    """Layers one after the other, the last of which leaves one pixel a class: (N, C, H, W) -> (N, classes)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).flatten(1)
 
 
 def conv(inputs: int, outputs: int, padding: int = 0) -> list[nn.Module]:
@@ -20,54 +27,54 @@ def mix(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 1, bias=False)
 
 
-def structure() -> nn.Sequential:
+def structure() -> Network:
     """The layout alone, with no thought of size: 194,884 parameters."""
-    return nn.Sequential(
+    return Network(
         *conv(1, 32), *conv(32, 64), *conv(64, 128),
         nn.MaxPool2d(2), mix(128, 32),
         *conv(32, 64), *conv(64, 128),
-        mix(128, 10), nn.Conv2d(10, 10, 7, bias=False), nn.Flatten(),
+        mix(128, 10), nn.Conv2d(10, 10, 7, bias=False),
     )
 
 
-def skeleton() -> nn.Sequential:
+def skeleton() -> Network:
     """The layout with few channels and global average pooling: 18,192 parameters."""
-    return nn.Sequential(
+    return Network(
         *conv(1, 16), *conv(16, 32),
         mix(32, 10), nn.MaxPool2d(2),
         *conv(10, 16), *conv(16, 32), *conv(32, 16), *conv(16, 16, padding=1),
-        nn.AdaptiveAvgPool2d(1), mix(16, 10), nn.Flatten(),
+        nn.AdaptiveAvgPool2d(1), mix(16, 10),
     )
 
 
-def reduced() -> nn.Sequential:
+def reduced() -> Network:
     """The skeleton under the budget: 5,864 parameters."""
-    return nn.Sequential(
+    return Network(
         *conv(1, 8), *conv(8, 16),
         mix(16, 10), nn.MaxPool2d(2),
         *conv(10, 16), *conv(16, 8), *conv(8, 8), *conv(8, 16, padding=1),
-        nn.AdaptiveAvgPool2d(1), mix(16, 10), nn.Flatten(),
+        nn.AdaptiveAvgPool2d(1), mix(16, 10),
     )
 
 
-def rebalanced() -> nn.Sequential:
+def rebalanced() -> Network:
     """The budget spent where the map is small and features are rich: 7,124 parameters."""
-    return nn.Sequential(
+    return Network(
         *conv(1, 8), *conv(8, 16),
         mix(16, 10), nn.MaxPool2d(2),
         *conv(10, 14), *conv(14, 16), *conv(16, 8), *conv(8, 16, padding=1),
-        nn.AdaptiveAvgPool2d(1), mix(16, 10), nn.Flatten(),
+        nn.AdaptiveAvgPool2d(1), mix(16, 10),
     )
 
 
-def regularized(dropout: float = 0.05) -> nn.Sequential:
+def regularized(dropout: float = 0.05) -> Network:
     """The rebalanced network with batch norm and dropout after each 3x3 convolution: 7,280 parameters."""
-    return nn.Sequential(
+    return Network(
         *regularized_conv(1, 8, dropout), *regularized_conv(8, 16, dropout),
         mix(16, 10), nn.MaxPool2d(2),
         *regularized_conv(10, 14, dropout), *regularized_conv(14, 16, dropout),
         *regularized_conv(16, 8, dropout), *regularized_conv(8, 16, dropout, padding=1),
-        nn.AdaptiveAvgPool2d(1), mix(16, 10), nn.Flatten(),
+        nn.AdaptiveAvgPool2d(1), mix(16, 10),
     )
 
 
@@ -76,23 +83,23 @@ def normed_conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, stride, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def ours() -> nn.Sequential:
+def ours() -> Network:
     """Our own network: two dense convolutions, then separable ones with residual adds; 7,824 parameters."""
-    return nn.Sequential(
+    return Network(
         *normed_conv(1, 8), *normed_conv(8, 16, stride=2),
         SeparableConv(16, 24), SeparableConv(24, 24), SeparableConv(24, 32),
         nn.MaxPool2d(2),
         SeparableConv(32, 40), SeparableConv(40, 40),
-        nn.AdaptiveAvgPool2d(1), mix(40, 10), nn.Flatten(),
+        nn.AdaptiveAvgPool2d(1), mix(40, 10),
     )
 
 
-def smallest() -> nn.Sequential:
+def smallest() -> Network:
     """The smallest network of ours that is meant to keep the target."""
-    return nn.Sequential(
+    return Network(
         *normed_conv(1, 8), *normed_conv(8, 16, stride=2),
         SeparableConv(16, 20), SeparableConv(20, 20),
         nn.MaxPool2d(2),
         SeparableConv(20, 28), SeparableConv(28, 28),
-        nn.AdaptiveAvgPool2d(1), mix(28, 10), nn.Flatten(),
+        nn.AdaptiveAvgPool2d(1), mix(28, 10),
     )

@@ -49,7 +49,7 @@ REGULARIZED = [
     ("Conv2d", 16, 8, 2016), ("ReLU", 16, 8, 0), ("BatchNorm2d", 16, 8, 32), ("Dropout", 16, 8, 0),
     ("Conv2d", 8, 6, 1152), ("ReLU", 8, 6, 0), ("BatchNorm2d", 8, 6, 16), ("Dropout", 8, 6, 0),
     ("Conv2d", 16, 6, 1152), ("ReLU", 16, 6, 0), ("BatchNorm2d", 16, 6, 32), ("Dropout", 16, 6, 0),
-    ("AdaptiveAvgPool2d", 16, 1, 0), ("Conv2d", 10, 1, 160), ("Flatten", 10, 0, 0),
+    ("AdaptiveAvgPool2d", 16, 1, 0), ("Conv2d", 10, 1, 160),
 ]
 
 
