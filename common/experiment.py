@@ -155,13 +155,23 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
         return "its weights are missing"
     except (RuntimeError, EOFError, pickle.UnpicklingError):
         return "its weights are damaged"
-    trace = training.fit(model, *data, recipe, result["seed"], max_steps=training.TRACE_STEPS,
-                         log=lambda line: None)[1]
+    trace = first_losses(model, recipe, data, result["seed"], result["threads"])
     here = machine(data[0].images.device)
-    tolerance = 0.0 if all(result[key] == value for key, value in here.items()) else 1e-3
+    same_kind = all(result[key] == here[key] for key in ("device", "torch"))
+    tolerance = 0.0 if same_kind else 1e-3
     same = len(trace) == len(result["trace"]) and all(
         abs(now - then) <= tolerance * abs(then) for now, then in zip(trace, result["trace"], strict=True))
     return None if same else "training starts with other losses"
+
+
+def first_losses(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], seed: int, threads: int) -> list:
+    """Return the losses of the first training steps, on the `threads` that the result had: they decide its rounding."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return training.fit(model, *data, recipe, seed, max_steps=training.TRACE_STEPS, log=lambda line: None)[1]
+    finally:
+        torch.set_num_threads(before)
 
 
 def check_fresh(folder: Path, prefix: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset]) -> None:
