@@ -108,7 +108,8 @@ print(as_text(receptive_field(models.regularized(), shape)))
 # ### Result
 
 # %%
-rotated, rotated_model = run.run("rotated", models.regularized, rotated_recipe, data, rotated_target)
+rotated, rotated_model = run.run(
+    "rotated", models.regularized, rotated_recipe, data, rotated_target, seeds=2)
 
 # %%
 plots.curves({"rotated": rotated["curve"]})
@@ -154,7 +155,7 @@ one_cycle_recipe = run.recipe(Recipe(
 
 # %%
 one_cycle, one_cycle_model = run.run(
-    "one_cycle", without_dropout, one_cycle_recipe, data, one_cycle_target)
+    "one_cycle", without_dropout, one_cycle_recipe, data, one_cycle_target, seeds=5)
 
 # %%
 plots.curves({"rotated, plateau": rotated["curve"], "varied, one cycle": one_cycle["curve"]})
@@ -253,7 +254,7 @@ print(as_text(receptive_field(models.smallest(), shape)))
 smallest_recipe = run.recipe(Recipe(
     epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation,
 ))
-smallest, smallest_model = run.run("smallest", models.smallest, smallest_recipe, data, smallest_target)
+smallest, smallest_model = run.run("smallest", models.smallest, smallest_recipe, data, smallest_target, seeds=5)
 
 # %%
 plots.curves({"ours": ours["curve"], "smallest": smallest["curve"]})

@@ -58,60 +58,48 @@ class Experiment(NamedTuple):
         return dataclasses.replace(recipe, epochs=self.epochs) if self.epochs else recipe
 
     def run(self, name: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset], limits: list[targets.Target],
-            norm: str | None = None) -> tuple[dict, nn.Module]:
+            norm: str | None = None, seeds: int | None = None) -> tuple[dict, nn.Module]:
         """Return the result of `name` for this run's seed and its trained model, trained now or read.
 
         `make_model()` returns a new network. A result is read where its recipe, layer table and first losses are those
-        of today's code: from `output`, or from the published ones. The curve is printed in both cases.
+        of today's code: from `output`, or from the published ones. The curve is printed in both cases. A model that
+        is published for `seeds` seeds only is shown, in a run with a higher one, for that seed modulo `seeds`.
 
         Raises BudgetError (preset full) for a network over its budget, StaleError where nothing may be trained.
         """
-        model = seeded(make_model, self.seed)
-        shape = tuple(data[0].images.shape[1:])
-        values = {"params": count_parameters(model), "epochs": recipe.epochs}
+        seed = self.seed % seeds if seeds else self.seed
+        model = seeded(make_model, seed)
         if self.preset == "full":
-            targets.check_budget(limits, values)
-        file = f"{name}{f'-{norm}' if norm else ''}-seed{self.seed}.json"
-        published = ROOT / self.session / "results" / self.notebook
+            targets.check_budget(limits, {"params": count_parameters(model), "epochs": recipe.epochs})
+        prefix = f"{name}{f'-{norm}' if norm else ''}-seed"
+        made, published = (folder / f"{prefix}{seed}.json" for folder in self.folders())
         if self.train == "never":
-            check_fresh(published, f"{file.rsplit('-seed', 1)[0]}-seed", make_model, recipe, data)
-        for path in dict.fromkeys([self.output / self.notebook / file, published / file]):
+            check_fresh(published.parent, prefix, make_model, recipe, data)
+        for path in dict.fromkeys([made, published]):
             if self.train != "always" and path.exists() and not stale(path, make_model, recipe, data):
                 result = results.load(path)
                 result["targets"] = targets.check(limits, result)  # today's
-                print(f"{name}: read from {os.path.relpath(path, ROOT)}, trained on {result['device']}")
-                for i, row in enumerate(result["curve"], 1):
-                    print(training.progress_line(row, recipe.epochs, sum(r["seconds"] for r in result["curve"][:i])))
+                show(result, path)
                 model.load_state_dict(torch.load(path.with_suffix(".pt"), weights_only=True))
-                return result, model.to(data[0].images.device)
-        if self.train == "never":
-            raise StaleError(f"no result {os.path.relpath(published, ROOT)}/{file}; `make results` makes it")
+                break
+        else:
+            if self.train == "never":
+                raise StaleError(f"no result {os.path.relpath(published, ROOT)}; `make results` makes it")
+            about = {"session": self.session, "notebook": self.notebook, "model": name, "norm": norm, "seed": seed,
+                     "preset": self.preset}
+            result = about | trained(model, recipe, data, seed)
+            result["targets"] = targets.check(limits, result)
+            result = save(result, model, made)
+        return result, model.to(data[0].images.device)
 
-        curve, trace = training.fit(model, *data, recipe, self.seed)
-        last = curve[-1]
-        result = {
-            "session": self.session, "notebook": self.notebook, "model": name, "norm": norm, "seed": self.seed,
-            "preset": self.preset, "params": values["params"],
-            "receptive_field": max(row.rf_out for row in receptive_field(model, shape)), "max_epochs": recipe.epochs,
-            "epochs": len(curve), "accuracy": last["test_accuracy"], "train_accuracy": last["train_accuracy"],
-            "curve": curve, "seconds": sum(row["seconds"] for row in curve), **machine(data[0].images.device),
-            "git_commit": git_commit(), "recipe": dataclasses.asdict(recipe), "layers": layer_table(model, shape),
-            "trace": trace,
-        }
-        result["targets"] = targets.check(limits, result)
-        result = json.loads(json.dumps(result))  # as it will be read: lists, no tuples
-        weights = io.BytesIO()
-        torch.save(model.state_dict(), weights)
-        path = self.output / self.notebook / file
-        results.write(path.with_suffix(".pt"), weights.getvalue())
-        results.write(path, json.dumps(result, indent=1) + "\n")
-        return result, model
+    def folders(self) -> tuple[Path, Path]:
+        """Where this notebook's results are written, and where the published ones are (for full, the same)."""
+        return self.output / self.notebook, ROOT / self.session / "results" / self.notebook
 
     def over_seeds(self, result: dict) -> dict:
         """Return the summary (see `common.results.summary`) of `result` and of its like with other seeds."""
-        folders = ROOT / self.session / "results" / self.notebook, self.output / self.notebook
         same = ("model", "norm", "preset", "recipe", "layers")
-        like = {run["seed"]: run for folder in folders for run in results.read(folder)
+        like = {run["seed"]: run for folder in reversed(self.folders()) for run in results.read(folder)
                 if all(run[key] == result[key] for key in same)}
         return results.summary(list({**like, result["seed"]: result}.values()))[0]
 
@@ -129,6 +117,38 @@ def start(session: str, notebook: str, preset: str, seed: int, epochs: int | Non
         raise ValueError(f"epochs={epochs!r} is not a whole number of at least 1")
     folder = ROOT / session / "results" if preset == "full" else ROOT / "runs" / preset / session / "results"
     return Experiment(session, notebook, preset, seed, epochs, train, Path(output).resolve() if output else folder)
+
+
+def show(result: dict, path: Path) -> None:
+    """Print the curve of a result that is read, as training would."""
+    print(f"{result['model']}: read from {os.path.relpath(path, ROOT)}, trained on {result['device']}")
+    elapsed = 0.0
+    for row in result["curve"]:
+        elapsed += row["seconds"]
+        print(training.progress_line(row, result["max_epochs"], elapsed))
+
+
+def trained(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], seed: int) -> dict:
+    """Train `model` in place and return the part of its result that doesn't depend on the notebook."""
+    shape = tuple(data[0].images.shape[1:])
+    curve, trace = training.fit(model, *data, recipe, seed)
+    return {
+        "params": count_parameters(model),
+        "receptive_field": max(row.rf_out for row in receptive_field(model, shape)),
+        "max_epochs": recipe.epochs, "epochs": len(curve), "accuracy": curve[-1]["test_accuracy"],
+        "train_accuracy": curve[-1]["train_accuracy"], "curve": curve,
+        "seconds": sum(row["seconds"] for row in curve), **machine(data[0].images.device), "git_commit": git_commit(),
+        "recipe": dataclasses.asdict(recipe), "layers": layer_table(model, shape), "trace": trace,
+    }
+
+
+def save(result: dict, model: nn.Module, path: Path) -> dict:
+    """Write `result` to `path`, a .json, and the model's weights beside it; return the result as it will be read."""
+    weights = io.BytesIO()
+    torch.save(model.state_dict(), weights)
+    results.write(path.with_suffix(".pt"), weights.getvalue())
+    results.write(path, json.dumps(result, indent=1) + "\n")
+    return results.load(path)
 
 
 def seeded(make_model, seed: int) -> nn.Module:
