@@ -5,6 +5,7 @@ and returns a tensor of the same shape. A recipe names them as data: (("affine",
 """
 
 import math
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +73,29 @@ def cutout(images: Tensor, generator: Generator, size: int = 16, fill: tuple[flo
     return torch.where(inside, _color(images, fill), images)
 
 
+def albumentations(images: Tensor, generator: Generator, transforms: tuple) -> Tensor:
+    """Pass each image through an albumentations pipeline, one after the other on the CPU.
+
+    `transforms` is a sequence of (class name, keyword arguments), e.g. (("HorizontalFlip", {"p": 0.5}),). The images
+    are given to it as bytes, so a fill is in 0..255. Slower than the operations above by a factor of ten and more.
+
+    Raises ValueError for a transform that albumentations doesn't have or for an argument that it would ignore.
+    """
+    import albumentations as A  # takes seconds: only where it is used
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid")
+        try:
+            steps = [getattr(A, name)(**options) for name, options in transforms]
+        except (AttributeError, TypeError, ValueError, UserWarning) as error:
+            raise ValueError(f"albumentations {A.__version__} can't make {transforms}: {error}") from None
+    seed = torch.randint(2**31, (), generator=generator, device=generator.device).item()
+    pipeline = A.Compose(steps, seed=seed)
+    pictures = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    changed = torch.stack([torch.from_numpy(pipeline(image=picture)["image"]) for picture in pictures])
+    return changed.permute(0, 3, 1, 2).to(images.device) / 255
+
+
 def _uniform(images: Tensor, generator: Generator, low: float, high: float, columns: int = 1) -> Tensor:
     """One draw in [low, high) an image and column, shaped to broadcast: (N, 1, 1, 1), or (N, columns)."""
     shape = (len(images), 1, 1, 1) if columns == 1 else (len(images), columns)
@@ -86,7 +110,8 @@ def _color(images: Tensor, fill: tuple[float, ...]) -> Tensor:
     return torch.tensor(fill, device=images.device).view(1, -1, 1, 1)
 
 
-AUGMENTATIONS = {"flip": flip, "crop": crop, "affine": affine, "cutout": cutout}
+AUGMENTATIONS = {"flip": flip, "crop": crop, "affine": affine, "cutout": cutout,
+                 "albumentations": albumentations}
 
 
 def augment(images: Tensor, generator: Generator, steps) -> Tensor:

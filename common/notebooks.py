@@ -1,5 +1,6 @@
 """Notebooks as pairs of files: the .py is the source, the .ipynb is made from it, and papermill runs a copy."""
 
+import logging
 import os
 import re
 import tomllib
@@ -212,6 +213,7 @@ def execute(notebook: Path, out: Path, parameters: dict, stdout=None) -> Noteboo
                           "you may write to") from None
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors are raised too, and told once, below
     try:
         return papermill.execute_notebook(
             str(notebook), str(out), parameters, cwd=str(notebook.parent), progress_bar=False,
@@ -223,7 +225,7 @@ def execute(notebook: Path, out: Path, parameters: dict, stdout=None) -> Noteboo
         what = "" if error.ename == "SystemExit" else f"{error.ename}: "
         raise CourseError(f"{title}: {what}{first_line(error.evalue)} (cell outputs: {shown(out)})") from None
     except DeadKernelError:
-        raise CourseError(f"{title}: its kernel died, perhaps for want of memory") from None
+        raise CourseError(f"{title}: its kernel was killed or died, perhaps for want of memory; run it again") from None
 
 
 def first_line(message: object) -> str:

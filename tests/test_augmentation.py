@@ -38,7 +38,8 @@ def uniform(values: torch.Tensor, low: float, high: float) -> bool:
 # What holds for all of them
 
 EVERY = {"flip": {}, "crop": {"padding": 2}, "affine": {"shift": 0.1, "scale": 0.1, "rotate": 10, "shear": 5},
-         "cutout": {"size": 3, "fill": (0.1, 0.2, 0.3)}}
+         "cutout": {"size": 3, "fill": (0.1, 0.2, 0.3)},
+         "albumentations": {"transforms": (("ShiftScaleRotate", {"rotate_limit": 30, "p": 1.0}),)}}
 
 
 def test_every_operation_is_here():
@@ -270,3 +271,29 @@ def test_cutout_rate_and_size():
     assert cutout(images, draws(), 4, (0.0,)).max() == 0  # as large as the image: there is one place
     with pytest.raises((ValueError, RuntimeError)):
         cutout(images, draws(), 5, (0.0,))
+
+
+MEAN_255 = (125, 123, 114)
+PIPELINE = (
+    ("HorizontalFlip", {"p": 0.5}),
+    ("CoarseDropout", {"num_holes_range": (1, 1), "hole_height_range": (16, 16), "hole_width_range": (16, 16),
+                       "fill": MEAN_255, "p": 1.0}),
+)
+
+
+def test_albumentations_flips_and_cuts_as_stated():
+    ramp = torch.arange(32.0).mul(8).div(255).expand(400, 3, 32, 32)  # brighter to the right
+    steps = (("albumentations", {"transforms": PIPELINE}),)
+    out = augment(ramp, draws(0), steps)
+    holes = ((out * 255).round() == torch.tensor(MEAN_255).view(1, 3, 1, 1)).all(1)
+    assert (holes.sum((1, 2)) == 16 * 16).all()
+    whole = [image[0, ~hole.any(1)][0] for image, hole in zip(out, holes, strict=True)]  # a row outside the hole
+    assert near(torch.stack(whole).diff().mean(1) < 0, 0.5)
+    assert torch.equal(out, augment(ramp, draws(0), steps))
+    assert not torch.equal(out, augment(ramp, draws(1), steps))
+
+
+@pytest.mark.parametrize("transforms", [(("NoSuchTransform", {}),), (("CoarseDropout", {"max_holes": 1}),)])
+def test_albumentations_refuses_what_it_would_ignore(transforms):
+    with pytest.raises(ValueError, match="can't make"):
+        augment(torch.zeros(1, 3, 32, 32), draws(0), (("albumentations", {"transforms": transforms}),))
