@@ -51,7 +51,7 @@ if str(ROOT) not in sys.path:
 # %% tags=["parameters"]
 preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (what is published)
 seed: int = 0  # random seed of the run
-epochs: int | None = None  # training epochs; None: as the preset says
+epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
 
