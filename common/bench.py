@@ -25,10 +25,11 @@ from common import models, results
 from common.data import MEAN, ROOT, STD, datasets, download, find, load
 from common.experiment import machine
 from common.layers import Dropout
+from common.notebooks import ENVIRONMENT
 from common.training import Recipe, make_batches, make_optimizer, train_epoch
 
 ROUNDS, WARMUP, STEPS = 7, 20, 100  # rounds of each side; steps before the clock starts, and steps it counts
-MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "10000000000", "MALLOC_TOP_PAD_": "268435456"}
+MALLOC = {name: value for name, value in ENVIRONMENT.items() if name.startswith("MALLOC_")}
 RECIPE = Recipe(epochs=1, lr=0.05, augmentation=(
     ("affine", {"shift": 0.08, "scale": 0.1, "rotate": 8.0, "shear": 6.0}),
 ))

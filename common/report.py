@@ -2,7 +2,7 @@
 
 from IPython.display import Markdown
 
-from common.results import epochs_until
+from common.results import mean_epoch_until
 
 
 def targets(result: dict) -> Markdown:
@@ -27,12 +27,11 @@ def accuracy(summary: dict) -> str:
 
 def first_epoch(summary: dict, accuracy: float) -> str:
     """Return in words after how many epochs the runs first reached `accuracy` percent: their mean, and how many did."""
-    epochs = [epochs_until(run, accuracy) for run in summary["results"]]
-    reached = [epoch for epoch in epochs if epoch]
-    if not reached:
+    mean, runs = mean_epoch_until(summary["results"], accuracy)
+    if mean is None:
         return f"never reached {accuracy} %"
-    who = "" if len(reached) == len(epochs) else f" in {len(reached)} of {len(epochs)} runs"
-    return f"first reached {accuracy} % after {sum(reached) / len(reached):.1f} epochs{who}"
+    return f"first reached {accuracy} % after {mean:.1f} epochs" + (
+        f" in {runs} of {summary['n']} runs" if runs < summary["n"] else "")
 
 
 def number(value: float) -> str:

@@ -44,6 +44,12 @@ def epochs_until(result: dict, accuracy: float) -> int | None:
     return next((row["epoch"] for row in result["curve"] if row["test_accuracy"] >= accuracy), None)
 
 
+def mean_epoch_until(runs: list[dict], accuracy: float) -> tuple[float | None, int]:
+    """Return the mean of `epochs_until` over the runs that reached `accuracy` (None: none did), and their number."""
+    epochs = [epoch for run in runs if (epoch := epochs_until(run, accuracy))]
+    return (statistics.fmean(epochs) if epochs else None), len(epochs)
+
+
 def summary(results: list[dict]) -> list[dict]:
     """Summarise results over their seeds: a dict for each model.
 

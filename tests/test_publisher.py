@@ -55,7 +55,7 @@ def test_publish(course):
 def test_publish_fills_the_readme_and_draws(course):
     publisher.publish()
     text = (course / "README.md").read_text()
-    assert "| net | 7,000 | 1 | 99.05 ± 0.07 | 2 | 99.00 | ✓ 2 of 2 |" in text
+    assert "| net | 7,000 | 1 | 99.05 ± 0.07 | 2 | 99.00 | never | ✓ 2 of 2 |" in text
     assert "99.52 % with 7,864" in text
     assert "old" not in text and text.endswith("\nprose\n")
     figures = sorted(path.name for path in (course / "S7_mnist/results/figures").iterdir())
@@ -164,3 +164,11 @@ def test_markers_that_are_wrong(text, message):
 def test_fill_twice_is_fill_once():
     once = publisher.fill("a\n<!-- generated: x -->\nold\n<!-- end: x -->\nb", {"x": "new"}, "R")
     assert once == "a\n<!-- generated: x -->\nnew\n<!-- end: x -->\nb" == publisher.fill(once, {"x": "new"}, "R")
+
+
+def test_the_first_epoch_at_the_goal():
+    curves = [99.3, 99.5, 99.4], [99.4, 99.2, 99.5], [99.1, 99.2, 99.3]
+    runs = [{"curve": [{"epoch": i, "test_accuracy": a} for i, a in enumerate(curve, 1)]} for curve in curves]
+    assert publisher.reached({"results": runs[:2], "n": 2}, 99.4) == "1.5"
+    assert publisher.reached({"results": runs, "n": 3}, 99.4) == "1.5 (2 of 3)"
+    assert publisher.reached({"results": runs[2:], "n": 1}, 99.4) == "never"
