@@ -100,7 +100,7 @@ print(as_text(receptive_field(models.reduced(), shape)))
 # ### Result
 
 # %%
-reduced, reduced_model = run.run("reduced", models.reduced, recipe, data, reduced_target, seeds=3)
+reduced, reduced_model = run.run("reduced", models.reduced, recipe, data, reduced_target, seeds=1)
 
 # %%
 plots.curves({"reduced": reduced["curve"]})
@@ -137,7 +137,7 @@ print(as_text(receptive_field(models.rebalanced(), shape)))
 # ### Result
 
 # %%
-rebalanced, rebalanced_model = run.run("rebalanced", models.rebalanced, recipe, data, rebalanced_target, seeds=3)
+rebalanced, rebalanced_model = run.run("rebalanced", models.rebalanced, recipe, data, rebalanced_target, seeds=1)
 
 # %%
 plots.curves({"reduced": reduced["curve"], "rebalanced": rebalanced["curve"]})
@@ -176,7 +176,7 @@ print(as_text(receptive_field(models.regularized(), shape)))
 
 # %%
 regularized, regularized_model = run.run(
-    "regularized", models.regularized, recipe, data, regularized_target, seeds=3)
+    "regularized", models.regularized, recipe, data, regularized_target, seeds=1)
 
 # %%
 plots.curves({"reduced": reduced["curve"], "rebalanced": rebalanced["curve"], "regularized": regularized["curve"]})

@@ -109,7 +109,7 @@ print(as_text(receptive_field(models.regularized(), shape)))
 
 # %%
 rotated, rotated_model = run.run(
-    "rotated", models.regularized, rotated_recipe, data, rotated_target, seeds=2)
+    "rotated", models.regularized, rotated_recipe, data, rotated_target, seeds=1)
 
 # %%
 plots.curves({"rotated": rotated["curve"]})
@@ -184,7 +184,8 @@ display(Markdown(
 # The same budget, spent otherwise. Two dense convolutions at the start, the second with stride 2, so that little is
 # computed at full resolution. From then on depthwise separable ones, which buy about three times the channels for
 # the same parameters, with the input added to the output where the channels stay. No dropout: a network whose
-# training accuracy is below its test accuracy does not learn by heart.
+# training accuracy is below its test accuracy does not learn by heart. The digits are varied somewhat more than
+# above; how much was chosen on 10,000 images held out of the training set.
 
 # %%
 ours_target = [*budget, Target("accuracy", ">=", 99.4)]
@@ -198,9 +199,10 @@ print("measured before the average, by the gradient: {} x {} pixels".format(*mea
 # ### Result
 
 # %%
+stronger = (("affine", {"shift": 0.08, "scale": 0.15, "rotate": 12.0, "shear": 10.0}),)
 ours_recipe = run.recipe(
-    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
-    quick=Recipe(epochs=6, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
+    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
+    quick=Recipe(epochs=8, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
 )
 ours, ours_model = run.run("ours", models.ours, ours_recipe, data, ours_target)
 

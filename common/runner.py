@@ -10,7 +10,7 @@ from common import notebooks, results
 from common.notebooks import ROOT, CourseError
 
 CLOSING = ["S7_mnist/3_augmentation"]  # a session's last notebook: what `make run` runs
-SEEDS = {"S7_mnist/1_structure": 1, "S7_mnist/2_regularization": 3, "S7_mnist/3_augmentation": 5}  # runs published
+SEEDS = {"S7_mnist/1_structure": 1, "S7_mnist/2_regularization": 1, "S7_mnist/3_augmentation": 5}  # runs published
 
 
 def value(text: str):
