@@ -103,11 +103,10 @@ plots.image(train_set.images, train_set.labels, train_set.classes, index=0)
 #
 # Two blocks of 3x3 convolutions that widen, 32, 64, 128, each closed by a transition: a max-pool, and a 1x1
 # convolution that mixes 128 channels down to a few. At the end a 7 x 7 convolution sees the whole map. No budget:
-# the question is only whether the layout learns, and one epoch is enough to tell. It costs about as many
-# multiplications as fourteen epochs of the skeleton below.
+# the question is only whether the layout learns, and 20,000 images, shown once, are enough to tell.
 
 # %%
-structure_target = [Target("accuracy", ">=", 97.0), Target("epochs", "<", 15)]
+structure_target = [Target("accuracy", ">=", 95.0), Target("epochs", "<", 15)]
 print(experiment.summary(models.structure(), (1, 28, 28)))
 
 # %%
@@ -119,7 +118,7 @@ print(as_text(receptive_field(models.structure(), (1, 28, 28))))
 # Plain SGD with momentum at a constant learning rate, as the sources of this course train it.
 
 # %%
-structure_recipe = run.recipe(Recipe(epochs=1, lr=0.02, nesterov=False))
+structure_recipe = run.recipe(Recipe(epochs=1, lr=0.02, nesterov=False, train_images=20_000))
 structure, structure_model = run.run("structure", models.structure, structure_recipe, data, structure_target, seeds=1)
 
 # %%
@@ -131,8 +130,8 @@ report.targets(structure)
 # %%
 parameters = [layer["params"] for layer in structure["layers"]]
 display(Markdown(
-    f"The layout learns: {structure['accuracy']:.2f} % after {structure['epochs']} "
-    f"epoch{'s' if structure['epochs'] > 1 else ''}. "
+    f"The layout learns: {structure['accuracy']:.2f} % after {structure['recipe']['train_images']:,} images, which "
+    f"took {structure['seconds'] / 60:.1f} minutes. "
     f"It has {structure['params']:,} parameters, and {sum(sorted(parameters)[-2:]) / sum(parameters):.0%} of them sit "
     "in the two convolutions from 64 to 128 channels. A 3x3 convolution costs 9 x inputs x outputs: to halve "
     "the channels is to quarter the cost. The last convolution alone, 7 x 7, takes "
@@ -181,9 +180,8 @@ plots.misclassified(test_set.images, test_set.labels, predictions, test_set.clas
 gap = skeleton["train_accuracy"] - skeleton["accuracy"]
 display(Markdown(
     f"With {structure['params'] / skeleton['params']:.0f} times fewer parameters the skeleton reaches "
-    f"{skeleton['accuracy']:.2f} %, the structure {structure['accuracy']:.2f} % (epochs: {skeleton['epochs']} and "
-    f"{structure['epochs']}; minutes of training: {skeleton['seconds'] / 60:.1f} and "
-    f"{structure['seconds'] / 60:.1f}). On the images it trained on the skeleton is right in "
+    f"{skeleton['accuracy']:.2f} %, the structure {structure['accuracy']:.2f} % (after "
+    f"{skeleton['seconds'] / 60:.1f} and {structure['seconds'] / 60:.1f} minutes of training). On the images it trained on the skeleton is right in "
     f"{skeleton['train_accuracy']:.2f} % of the cases, {gap:+.2f} points from the test set. "
     + ("It has begun to learn its training images by heart, so that regularization will have something to do."
        if gap > 0.2 else "There is hardly a gap: it does not learn by heart what it is shown.")

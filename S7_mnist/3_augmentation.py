@@ -181,11 +181,9 @@ display(Markdown(
 #
 # ### Target
 #
-# The same budget, spent otherwise. Two dense convolutions at the start, the second with stride 2, so that little is
-# computed at full resolution. From then on depthwise separable ones, which buy about three times the channels for
-# the same parameters, with the input added to the output where the channels stay. No dropout: a network whose
-# training accuracy is below its test accuracy does not learn by heart. The digits are varied somewhat more than
-# above; how much was chosen on 10,000 images held out of the training set.
+# The same budget, spent otherwise: one dense convolution, then depthwise separable blocks, which buy about three times
+# the channels for the same parameters, with the input added to the output where the channels stay. They cost more
+# time: what a separable block saves in parameters it does not save in pixels to normalize. Trained as above.
 
 # %%
 ours_target = [*budget, Target("accuracy", ">=", 99.4)]
@@ -199,10 +197,9 @@ print("measured before the average, by the gradient: {} x {} pixels".format(*mea
 # ### Result
 
 # %%
-stronger = (("affine", {"shift": 0.08, "scale": 0.15, "rotate": 12.0, "shear": 10.0}),)
 ours_recipe = run.recipe(
-    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
-    quick=Recipe(epochs=8, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
+    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
+    quick=Recipe(epochs=6, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
 )
 ours, ours_model = run.run("ours", models.ours, ours_recipe, data, ours_target)
 
@@ -240,7 +237,8 @@ display(Markdown(
 #
 # ### Target
 #
-# The same kind of network with fewer channels. How far down does 99.4 % hold?
+# How far down does 99.4 % hold? Fewer channels, a stride early on, simpler separable convolutions: under 5,000
+# parameters, and the fastest of all.
 
 # %%
 smallest_target = [Target("params", "<", 5000), Target("epochs", "<", 15), Target("accuracy", ">=", 99.4)]
@@ -256,7 +254,7 @@ print(as_text(receptive_field(models.smallest(), shape)))
 smallest_recipe = run.recipe(Recipe(
     epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation,
 ))
-smallest, smallest_model = run.run("smallest", models.smallest, smallest_recipe, data, smallest_target, seeds=5)
+smallest, smallest_model = run.run("smallest", models.smallest, smallest_recipe, data, smallest_target, seeds=1)
 
 # %%
 plots.curves({"ours": ours["curve"], "smallest": smallest["curve"]})

@@ -42,3 +42,27 @@ class SeparableConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.pointwise(self.depthwise(x)))
         return self.relu(x + y if self.residual else y)
+
+
+class SeparableBlock(nn.Module):
+    """A depthwise 3x3 convolution and a 1x1 mix of the channels, batch norm and ReLU after each.
+
+    With `pool`, a max-pool stands before the last norm, which then has a quarter of the pixels to work on; the result
+    is that of pooling at the end, as long as the norm's scale is positive. Without it, and where the number of
+    channels stays, the input is added before the last ReLU.
+    """
+
+    def __init__(self, inputs: int, outputs: int, pool: bool = False):
+        super().__init__()
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU()
+        self.residual = inputs == outputs and not pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.norm1(self.depthwise(x)))
+        y = self.norm2(self.pool(self.pointwise(y)))
+        return self.relu(x + y if self.residual else y)
