@@ -181,8 +181,9 @@ gap = skeleton["train_accuracy"] - skeleton["accuracy"]
 display(Markdown(
     f"With {structure['params'] / skeleton['params']:.0f} times fewer parameters the skeleton reaches "
     f"{skeleton['accuracy']:.2f} %, the structure {structure['accuracy']:.2f} % (after "
-    f"{skeleton['seconds'] / 60:.1f} and {structure['seconds'] / 60:.1f} minutes of training). On the images it trained on the skeleton is right in "
-    f"{skeleton['train_accuracy']:.2f} % of the cases, {gap:+.2f} points from the test set. "
+    f"{skeleton['seconds'] / 60:.1f} and {structure['seconds'] / 60:.1f} minutes of training). On the images it "
+    f"trained on the skeleton is right in {skeleton['train_accuracy']:.2f} % of the cases, {gap:+.2f} points from the "
+    "test set. "
     + ("It has begun to learn its training images by heart, so that regularization will have something to do."
        if gap > 0.2 else "There is hardly a gap: it does not learn by heart what it is shown.")
 ))

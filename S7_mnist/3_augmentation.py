@@ -183,7 +183,8 @@ display(Markdown(
 #
 # The same budget, spent otherwise: one dense convolution, then depthwise separable blocks, which buy about three times
 # the channels for the same parameters, with the input added to the output where the channels stay. They cost more
-# time: what a separable block saves in parameters it does not save in pixels to normalize. Trained as above.
+# time: what a separable block saves in parameters it does not save in pixels to normalize. The digits are varied
+# somewhat more than above; how much was chosen on 10,000 images held out of the training set.
 
 # %%
 ours_target = [*budget, Target("accuracy", ">=", 99.4)]
@@ -197,9 +198,10 @@ print("measured before the average, by the gradient: {} x {} pixels".format(*mea
 # ### Result
 
 # %%
+stronger = (("affine", {"shift": 0.08, "scale": 0.15, "rotate": 12.0, "shear": 10.0}),)
 ours_recipe = run.recipe(
-    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
-    quick=Recipe(epochs=6, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
+    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
+    quick=Recipe(epochs=6, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
 )
 ours, ours_model = run.run("ours", models.ours, ours_recipe, data, ours_target)
 
