@@ -61,7 +61,7 @@ from IPython.display import Markdown, display
 
 from common import experiment, models, plots, report
 from common.data import MEAN, STD, normalize
-from common.receptive_field import as_text, receptive_field
+from common.receptive_field import receptive_field
 from common.targets import Target
 from common.training import Recipe, predict
 
@@ -110,7 +110,7 @@ structure_target = [Target("accuracy", ">=", 95.0), Target("epochs", "<", 15)]
 print(experiment.summary(models.structure(), (1, 28, 28)))
 
 # %%
-print(as_text(receptive_field(models.structure(), (1, 28, 28))))
+report.receptive_fields(receptive_field(models.structure(), (1, 28, 28)))
 
 # %% [markdown]
 # ### Result
@@ -151,7 +151,7 @@ skeleton_target = [Target("params", "<", 20_000), Target("accuracy", ">=", 98.5)
 print(experiment.summary(models.skeleton(), (1, 28, 28)))
 
 # %%
-print(as_text(receptive_field(models.skeleton(), (1, 28, 28))))
+report.receptive_fields(receptive_field(models.skeleton(), (1, 28, 28)))
 
 # %% [markdown]
 # ### Result

@@ -60,7 +60,7 @@ import torch
 from IPython.display import Markdown, display
 
 from common import experiment, models, plots, report
-from common.receptive_field import as_text, receptive_field
+from common.receptive_field import receptive_field
 from common.targets import Target
 from common.training import Recipe, predict
 
@@ -94,7 +94,7 @@ reduced_target = [*budget, Target("accuracy", ">=", 98.5)]
 print(experiment.summary(models.reduced(), shape))
 
 # %%
-print(as_text(receptive_field(models.reduced(), shape)))
+report.receptive_fields(receptive_field(models.reduced(), shape))
 
 # %% [markdown]
 # ### Result
@@ -131,7 +131,7 @@ rebalanced_target = [*budget, Target("accuracy", ">=", 98.7)]
 print(experiment.summary(models.rebalanced(), shape))
 
 # %%
-print(as_text(receptive_field(models.rebalanced(), shape)))
+report.receptive_fields(receptive_field(models.rebalanced(), shape))
 
 # %% [markdown]
 # ### Result
@@ -169,7 +169,7 @@ regularized_target = [*budget, Target("accuracy", ">=", 99.0)]
 print(experiment.summary(models.regularized(), shape))
 
 # %%
-print(as_text(receptive_field(models.regularized(), shape)))
+report.receptive_fields(receptive_field(models.regularized(), shape))
 
 # %% [markdown]
 # ### Result

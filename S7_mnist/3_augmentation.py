@@ -61,7 +61,7 @@ from IPython.display import Markdown, display
 
 from common import experiment, models, plots, report
 from common.augmentation import augment
-from common.receptive_field import as_text, measured, receptive_field
+from common.receptive_field import measured, receptive_field
 from common.targets import Target
 from common.training import Recipe, predict
 
@@ -102,7 +102,7 @@ rotated_recipe = run.recipe(Recipe(epochs=14, lr=0.05, schedule="plateau", valid
 print(experiment.summary(models.regularized(), shape))
 
 # %%
-print(as_text(receptive_field(models.regularized(), shape)))
+report.receptive_fields(receptive_field(models.regularized(), shape))
 
 # %% [markdown]
 # ### Result
@@ -191,8 +191,8 @@ ours_target = [*budget, Target("accuracy", ">=", 99.4)]
 print(experiment.summary(models.ours(), shape))
 
 # %%
-print(as_text(receptive_field(models.ours(), shape)))
 print("measured before the average, by the gradient: {} x {} pixels".format(*measured(models.ours(), shape)))
+report.receptive_fields(receptive_field(models.ours(), shape))
 
 # %% [markdown]
 # ### Result
@@ -247,7 +247,7 @@ smallest_target = [Target("params", "<", 5000), Target("epochs", "<", 15), Targe
 print(experiment.summary(models.smallest(), shape))
 
 # %%
-print(as_text(receptive_field(models.smallest(), shape)))
+report.receptive_fields(receptive_field(models.smallest(), shape))
 
 # %% [markdown]
 # ### Result

@@ -91,19 +91,6 @@ def receptive_field(model: nn.Module, input_size: tuple[int, int, int]) -> list[
     return rows
 
 
-def as_text(table: list[Row]) -> str:
-    """The table of `receptive_field` as aligned plain text: a header, a rule, a line per layer; "3x5" is h x w."""
-    header = ("layer", "RF in", "size in", "jump in", "stride", "padding", "kernel", "dilation", "eff. kernel",
-              "RF out", "size out", "jump out")  # fmt: skip
-    lines = [header] + [tuple(_show(value) for value in row) for row in table]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    text = [
-        " | ".join([line[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True)])
-        for line in lines
-    ]
-    return "\n".join([text[0], "-+-".join("-" * w for w in widths), *text[1:]])
-
-
 def _add_row(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> Row:
     """The row of one call y = layer(x); y gets its spans."""
     label = f"{name} ({type(layer).__name__})" if name else type(layer).__name__
@@ -358,7 +345,3 @@ def _tensors(value) -> Iterator[Tensor]:
 
 def _pair(value: Pair) -> tuple[int, int]:
     return tuple(value) if isinstance(value, tuple | list) else (value, value)
-
-
-def _show(value) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)

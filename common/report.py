@@ -2,6 +2,7 @@
 
 from IPython.display import Markdown
 
+from common.receptive_field import Row
 from common.results import mean_epoch_until
 
 
@@ -18,6 +19,16 @@ def side_by_side(summaries: list[dict]) -> Markdown:
     rows = [f"| {s['model']} | {s['params']:,} | {s['receptive_field']} | {s['epochs']} | {s['train_accuracy']:.2f} "
             f"| {accuracy(s)} | {s['n']} | {s['worst']:.2f} |" for s in summaries]
     return Markdown("\n".join([head, "| --- " * 8 + "|", *rows]))
+
+
+def receptive_fields(table: list[Row]) -> Markdown:
+    """Return the table of `common.receptive_field.receptive_field`, in pixels, as Markdown; "3x5" is height x width."""
+    head = ("layer", "RF in", "size in", "jump in", "stride", "padding", "kernel", "dilation", "effective kernel",
+            "RF out", "size out", "jump out")
+    rows = [" | ".join("x".join(map(str, cell)) if isinstance(cell, tuple) else str(cell) for cell in row)
+            for row in table]
+    return Markdown("\n".join([f"| {' | '.join(head)} |", "| --- " + "| ---: " * (len(head) - 1) + "|",
+                               *(f"| {row} |" for row in rows)]))
 
 
 def accuracy(summary: dict) -> str:
