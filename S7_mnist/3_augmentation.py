@@ -155,7 +155,7 @@ one_cycle_recipe = run.recipe(Recipe(
 
 # %%
 one_cycle, one_cycle_model = run.run(
-    "one_cycle", without_dropout, one_cycle_recipe, data, one_cycle_target, seeds=5)
+    "one_cycle", without_dropout, one_cycle_recipe, data, one_cycle_target, seeds=2)
 
 # %%
 plots.curves({"rotated, plateau": rotated["curve"], "varied, one cycle": one_cycle["curve"]})
