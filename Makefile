@@ -17,10 +17,10 @@ run: .venv/installed
 	@$(COURSE) run
 
 results: .venv/installed
-	@$(COURSE) results $(if $(SEEDS),--seeds $(SEEDS))
+	@$(COURSE) results $(if $(SEEDS),--seeds '$(SEEDS)')
 
 publish: .venv/installed
-	@$(COURSE) publish $(if $(REPO),--repo $(REPO))
+	@$(COURSE) publish $(if $(REPO),--repo '$(REPO)')
 
 sync: .venv/installed
 	@$(COURSE) sync

@@ -94,7 +94,7 @@ plots.samples(varied, train_set.labels[few], train_set.classes, title="shifted, 
 #
 # The 7,280-parameter network of the last notebook, shown digits rotated by up to 7 degrees. The learning rate is
 # divided by ten when the loss on 5,000 held-out training images has not improved for two epochs: on held-out
-# images and not on the test set, which would no longer be one if it chose anything. Better than without.
+# images and not on the test set, which would no longer be one if it chose anything. At least 99.2 %.
 
 # %%
 rotated_target = [*budget, Target("accuracy", ">=", 99.2)]
@@ -124,11 +124,12 @@ report.targets(rotated)
 rates = [row["lr"] for row in rotated["curve"]]
 drops = [row["epoch"] for row, before in zip(rotated["curve"][1:], rates, strict=False) if row["lr"] < before]
 display(Markdown(
-    f"{report.accuracy(run.over_seeds(rotated))} %. The rate dropped "
-    + (f"before epoch {', '.join(map(str, drops))}" if drops else "not once")
+    f"The network reaches {report.accuracy(run.over_seeds(rotated))} %. The rate dropped "
+    + (f"before epoch {' and '.join(map(str, drops))}" if drops else "not once")
     + ": a plateau must first be seen before it can be left, and the epochs spent on it are paid for. "
-    f"The training images are now harder than the test images: {rotated['train_accuracy']:.2f} % against "
-    f"{rotated['accuracy']:.2f} %."
+    f"It is right on {rotated['train_accuracy']:.2f} % of the rotated training images and on "
+    f"{rotated['accuracy']:.2f} % of the test images"
+    + (": the training images are now the harder ones." if rotated["train_accuracy"] < rotated["accuracy"] else ".")
 ))
 
 # %% [markdown]
@@ -181,10 +182,10 @@ display(Markdown(
 #
 # ### Target
 #
-# The same budget, spent otherwise: one dense convolution, then depthwise separable blocks, which buy about three times
-# the channels for the same parameters, with the input added to the output where the channels stay. They cost more
-# time: what a separable block saves in parameters it does not save in pixels to normalize. The digits are varied
-# somewhat more than above; how much was chosen on 10,000 images held out of the training set.
+# The same budget, spent otherwise: one dense convolution, then depthwise separable blocks, with the input added to the
+# output where the channels stay. A separable block needs far fewer parameters for as many channels, so there can be
+# more of them; each channel must still be computed and normalized at every pixel, so it takes longer. The digits are
+# varied somewhat more than above, as images held out of the training set advised.
 
 # %%
 ours_target = [*budget, Target("accuracy", ">=", 99.4)]
@@ -240,7 +241,7 @@ display(Markdown(
 # ### Target
 #
 # How far down does 99.4 % hold? Fewer channels, a stride early on, simpler separable convolutions: under 5,000
-# parameters, and the fastest of all.
+# parameters.
 
 # %%
 smallest_target = [Target("params", "<", 5000), Target("epochs", "<", 15), Target("accuracy", ">=", 99.4)]
@@ -271,8 +272,10 @@ report.targets(smallest)
 tiny = run.over_seeds(smallest)
 display(Markdown(
     f"{smallest['params']:,} parameters, {smallest['params'] / 8000:.0%} of the budget, reach "
-    f"{report.accuracy(tiny)} % (n = {tiny['n']}, worst seed {tiny['worst']:.2f} %). Its training accuracy is "
-    f"{tiny['train_accuracy']:.2f} %: a network this small has nothing to spare for learning by heart."
+    f"{report.accuracy(tiny)} % (n = {tiny['n']}, worst seed {tiny['worst']:.2f} %) in {tiny['seconds'] / 60:.1f} "
+    f"minutes: 99.4 % {'still holds' if tiny['mean'] >= 99.4 else 'does not hold'} here. The training accuracy is "
+    f"{tiny['train_accuracy']:.2f} %, {tiny['train_accuracy'] - own['train_accuracy']:+.2f} points from that of the "
+    "larger network: what is missing is room, or time, to fit the varied digits."
 ))
 
 # %% [markdown]

@@ -5,7 +5,6 @@ import dataclasses
 import io
 import json
 import os
-import pickle
 import platform
 import re
 import subprocess
@@ -73,8 +72,10 @@ class Experiment(NamedTuple):
             targets.check_budget(limits, {"params": count_parameters(model), "epochs": recipe.epochs})
         prefix = f"{name}{f'-{norm}' if norm else ''}-seed"
         made, published = (folder / f"{prefix}{seed}.json" for folder in self.folders())
+        if seed != self.seed:
+            print(f"{name}: kept for {seeds} seed{'s' if seeds > 1 else ''}; shown for seed {seed}")
         if self.train == "never":
-            check_fresh(published.parent, prefix, make_model, recipe, data)
+            check_fresh(made.parent, prefix, make_model, recipe, data)
         for path in dict.fromkeys([made, published]):
             if self.train != "always" and path.exists() and not stale(path, make_model, recipe, data):
                 result = results.load(path)
@@ -84,7 +85,7 @@ class Experiment(NamedTuple):
                 break
         else:
             if self.train == "never":
-                raise StaleError(f"no result {os.path.relpath(published, ROOT)}; `make results` makes it")
+                raise StaleError(f"no result {os.path.relpath(made, ROOT)}; `make results` makes it")
             about = {"session": self.session, "notebook": self.notebook, "model": name, "norm": norm, "seed": seed,
                      "preset": self.preset}
             result = about | trained(model, recipe, data, seed)
@@ -111,12 +112,18 @@ def start(session: str, notebook: str, preset: str, seed: int, epochs: int | Non
         raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
     if train not in TRAIN:
         raise ValueError(f"unknown value train={train!r}; known: {', '.join(TRAIN)}")
-    if type(seed) is not int or seed < 0:
-        raise ValueError(f"seed={seed!r} is not a whole number of at least 0")
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed!r} is not a whole number of at least 0, of 19 digits at most")
     if epochs is not None and (type(epochs) is not int or epochs < 1):
         raise ValueError(f"epochs={epochs!r} is not a whole number of at least 1")
+    if preset == "full" and epochs and not output:
+        raise ValueError("epochs with preset full would replace published results: name another folder as output")
     folder = ROOT / session / "results" if preset == "full" else ROOT / "runs" / preset / session / "results"
-    return Experiment(session, notebook, preset, seed, epochs, train, Path(output).resolve() if output else folder)
+    folder = Path(output).expanduser().resolve() if output else folder
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise ValueError(f"results can't be written to {folder}: {nearest} is no folder that you may write to")
+    return Experiment(session, notebook, preset, seed, epochs, train, folder)
 
 
 def show(result: dict, path: Path) -> None:
@@ -131,14 +138,16 @@ def show(result: dict, path: Path) -> None:
 def trained(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], seed: int) -> dict:
     """Train `model` in place and return the part of its result that doesn't depend on the notebook."""
     shape = tuple(data[0].images.shape[1:])
+    fields = [row.rf_out for row in receptive_field(model, shape)]  # before training: it may refuse the network
+    layers = layer_table(model, shape)
     curve, trace = training.fit(model, *data, recipe, seed)
     return {
         "params": count_parameters(model),
-        "receptive_field": max(row.rf_out for row in receptive_field(model, shape)),
+        "receptive_field": max(max(field) if isinstance(field, tuple) else field for field in fields),
         "max_epochs": recipe.epochs, "epochs": len(curve), "accuracy": curve[-1]["test_accuracy"],
         "train_accuracy": curve[-1]["train_accuracy"], "curve": curve,
         "seconds": sum(row["seconds"] for row in curve), **machine(data[0].images.device), "git_commit": git_commit(),
-        "recipe": dataclasses.asdict(recipe), "layers": layer_table(model, shape), "trace": trace,
+        "recipe": dataclasses.asdict(recipe), "layers": layers, "trace": trace,
     }
 
 
@@ -161,22 +170,26 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
     """Say why today's code would not make the result at `path` again, or None where it would.
 
     Compared are the recipe, the layer table and the losses of the first steps, which are trained again (a second):
-    they must be equal on the same kind of machine, and within a relative 1e-3 elsewhere.
+    they must be equal on the same kind of machine, and within a relative 1e-3 on another one of the same device type.
     """
     result = results.load(path)
+    if not {"recipe", "layers", "curve", "accuracy", "trace", "device", "threads", "torch"} <= result.keys():
+        return "it is incomplete"
     if result["recipe"] != json.loads(json.dumps(dataclasses.asdict(recipe))):
         return "its recipe is another one"
     model = seeded(make_model, result["seed"])
     if result["layers"] != layer_table(model, tuple(data[0].images.shape[1:])):
         return "its network is another one"
-    try:
-        torch.load(path.with_suffix(".pt"), weights_only=True)
-    except FileNotFoundError:
+    if not path.with_suffix(".pt").exists():
         return "its weights are missing"
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
+    try:
+        seeded(make_model, 0).load_state_dict(torch.load(path.with_suffix(".pt"), weights_only=True))
+    except Exception:  # a damaged file fails in many ways
         return "its weights are damaged"
-    trace = first_losses(model, recipe, data, result["seed"], result["threads"])
     here = machine(data[0].images.device)
+    if result["device"].split()[0] != here["device"].split()[0]:
+        return None  # another kind of device draws other random numbers, so its losses can't be compared
+    trace = first_losses(model, recipe, data, result["seed"], result["threads"])
     same_kind = all(result[key] == here[key] for key in ("device", "torch"))
     tolerance = 0.0 if same_kind else 1e-3
     same = len(trace) == len(result["trace"]) and all(

@@ -121,7 +121,7 @@ def sync() -> list[str]:
         source, made = ROOT / f"{name}.py", ROOT / f"{name}.ipynb"
         text = refreshed(source.read_text(), name, repository())
         old = made.read_text() if made.exists() else ""
-        new = nbformat.writes(paired(text, nbformat.reads(old, as_version=4) if old else None)) + "\n"
+        new = nbformat.writes(paired(text, read(made) if old else None)) + "\n"
         for path, before, after in [(source, source.read_text(), text), (made, old, new)]:
             if before != after:
                 write(path, after)
@@ -211,6 +211,8 @@ def execute(notebook: Path, out: Path, parameters: dict, stdout=None) -> Noteboo
     except OSError as error:
         raise CourseError(f"can't write {shown(out)} ({error.strerror}): make {shown(out.parent)} a folder "
                           "you may write to") from None
+    if chosen := os.environ.get("DATA_DIR"):
+        os.environ["DATA_DIR"] = os.path.abspath(os.path.expanduser(chosen))  # the notebook runs in another folder
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors are raised too, and told once, below

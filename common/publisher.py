@@ -34,7 +34,7 @@ def publish(repo: str | None = None) -> list[str]:
     With `repo`, "owner/name" on GitHub, only the address of the course is rewritten, everywhere.
     Raises CourseError, before anything is published, for a notebook or a result that isn't fit for it.
     """
-    if repo:
+    if repo is not None:
         set_repository(repo)
         return [*notebooks.sync(), *write_readmes()]
     changed = notebooks.sync()
@@ -50,7 +50,8 @@ def publish(repo: str | None = None) -> list[str]:
 
 def set_repository(repo: str) -> None:
     """Write the course's address into pyproject.toml, the one place where it stands; `repo` is "owner/name"."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+    repo = repo.removesuffix(".git")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/\w[\w.-]*", repo):
         raise CourseError(f"{repo!r} is no place on GitHub: write it as REPO=owner/name")
     path = ROOT / "pyproject.toml"
     text = path.read_text()

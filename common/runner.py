@@ -26,7 +26,8 @@ def notebook(name: str, parameters: dict) -> None:
     name = notebooks.known(name)
     preset = Path(str(parameters.get("preset") or "quick")).name  # a folder's name, whatever was typed
     if parameters.get("output"):
-        parameters = {**parameters, "output": str(Path(parameters["output"]).resolve())}  # the notebook runs elsewhere
+        output = Path(str(parameters["output"])).expanduser().resolve()  # the notebook runs in another folder
+        parameters = {**parameters, "output": str(output)}
     if problem := notebooks.pair_differs(name):
         print(f"note: {problem}; the .ipynb is what runs, and `make sync` makes it anew from the .py", flush=True)
     notebooks.execute(ROOT / f"{name}.ipynb", ROOT / "runs" / preset / f"{name}.ipynb", parameters, sys.stdout)

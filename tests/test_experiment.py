@@ -31,7 +31,7 @@ GOOD = {"session": "S7_mnist", "notebook": "1_structure", "preset": "quick", "se
     ({"preset": "fast"}, "unknown preset 'fast'; known: smoke, quick, full"),
     ({"train": True}, "unknown value train=True; known: missing, always, never"),
     ({"train": "yes"}, "unknown value train='yes'; known: missing, always, never"),
-    *[({"seed": seed}, f"seed={seed!r} is not a whole number of at least 0")
+    *[({"seed": seed}, f"seed={seed!r} is not a whole number of at least 0, of 19 digits at most")
       for seed in (-1, 1.0, "0", True, None)],
     *[({"epochs": epochs}, f"epochs={epochs!r} is not a whole number of at least 1")
       for epochs in (0, -1, 2.5, "3", True, math.nan)],
@@ -45,9 +45,22 @@ def test_start_rejects(wrong, message):
 @pytest.mark.parametrize("preset, folder", [("smoke", "runs/smoke/S7_mnist/results"), ("full", "S7_mnist/results"),
                                             ("quick", "runs/quick/S7_mnist/results")])
 def test_start(preset, folder):
-    run = start(**{**GOOD, "preset": preset, "seed": 3, "epochs": 1})
-    assert run == Experiment("S7_mnist", "1_structure", preset, 3, 1, "missing", experiment.ROOT / folder)
+    run = start(**{**GOOD, "preset": preset, "seed": 3})
+    assert run == Experiment("S7_mnist", "1_structure", preset, 3, None, "missing", experiment.ROOT / folder)
     assert start(**{**GOOD, "preset": preset, "output": "elsewhere"}).output == Path.cwd() / "elsewhere"
+
+
+def test_other_epochs_do_not_replace_published_results(tmp_path):
+    with pytest.raises(ValueError, match="would replace published results"):
+        start(**{**GOOD, "preset": "full", "epochs": 1})
+    assert start(**{**GOOD, "preset": "full", "epochs": 1, "output": str(tmp_path)}).epochs == 1
+
+
+def test_an_output_that_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=f"can't be written to {output}: {tmp_path}/file is no folder"):
+            start(**{**GOOD, "output": str(output)})
 
 
 def test_recipe_of_a_preset():
@@ -317,12 +330,13 @@ def test_the_trace_is_exact_here_and_near_elsewhere(run, capsys, tmp_path):
     fresh = json.loads(path.read_text())
     for factor, device, reason in [
         (1 + 5e-4, fresh["device"], "training starts with other losses"),
-        (1 + 5e-4, "cuda (another)", None), (1 - 5e-4, "cuda (another)", None),
-        (1 + 2e-3, "cuda (another)", "training starts with other losses"),
+        (1 + 5e-4, "cpu (another)", None), (1 - 5e-4, "cpu (another)", None),
+        (1 + 2e-3, "cpu (another)", "training starts with other losses"),
+        (2.0, "cuda (which draws other random numbers)", None),
     ]:
         change(path, trace=[fresh["trace"][0] * factor, *fresh["trace"][1:]], device=device)
         assert experiment.stale(path, network, RECIPE, DATA) == reason
-    change(path, trace=fresh["trace"][:-1])
+    change(path, trace=fresh["trace"][:-1], device=fresh["device"])
     assert experiment.stale(path, network, RECIPE, DATA) == "training starts with other losses"
 
 
