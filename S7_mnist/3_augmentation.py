@@ -156,7 +156,7 @@ one_cycle_recipe = run.recipe(Recipe(
 
 # %%
 one_cycle, one_cycle_model = run.run(
-    "one_cycle", without_dropout, one_cycle_recipe, data, one_cycle_target, seeds=2)
+    "one_cycle", without_dropout, one_cycle_recipe, data, one_cycle_target, seeds=5)
 
 # %%
 plots.curves({"rotated, plateau": rotated["curve"], "varied, one cycle": one_cycle["curve"]})
@@ -257,7 +257,7 @@ report.receptive_fields(receptive_field(models.smallest(), shape))
 smallest_recipe = run.recipe(Recipe(
     epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation,
 ))
-smallest, smallest_model = run.run("smallest", models.smallest, smallest_recipe, data, smallest_target, seeds=1)
+smallest, smallest_model = run.run("smallest", models.smallest, smallest_recipe, data, smallest_target, seeds=5)
 
 # %%
 plots.curves({"ours": ours["curve"], "smallest": smallest["curve"]})
