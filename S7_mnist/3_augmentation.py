@@ -202,7 +202,7 @@ report.receptive_fields(receptive_field(models.ours(), shape))
 stronger = (("affine", {"shift": 0.08, "scale": 0.15, "rotate": 12.0, "shear": 10.0}),)
 ours_recipe = run.recipe(
     Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
-    quick=Recipe(epochs=6, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
+    quick=Recipe(epochs=9, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
 )
 ours, ours_model = run.run("ours", models.ours, ours_recipe, data, ours_target)
 
