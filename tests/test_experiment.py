@@ -336,6 +336,9 @@ def test_the_trace_is_exact_here_and_near_elsewhere(run, capsys, tmp_path):
     ]:
         change(path, trace=[fresh["trace"][0] * factor, *fresh["trace"][1:]], device=device)
         assert experiment.stale(path, network, RECIPE, DATA) == reason
+    for device, reason in [(fresh["device"], "training starts with other losses"), ("cpu (another)", None)]:
+        change(path, trace=[*fresh["trace"][:-1], fresh["trace"][-1] * 1.01], device=device)  # rounding that has grown
+        assert experiment.stale(path, network, RECIPE, DATA) == reason
     change(path, trace=fresh["trace"][:-1], device=fresh["device"])
     assert experiment.stale(path, network, RECIPE, DATA) == "training starts with other losses"
 
