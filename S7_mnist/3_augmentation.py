@@ -182,10 +182,10 @@ display(Markdown(
 #
 # ### Target
 #
-# The same budget, spent otherwise: one dense convolution, then depthwise separable blocks, with the input added to the
-# output where the channels stay. A separable block needs far fewer parameters for as many channels, so there can be
-# more of them; each channel must still be computed and normalized at every pixel, so it takes longer. The digits are
-# varied somewhat more than above, as images held out of the training set advised.
+# The same budget, spent otherwise. Depthwise separable convolutions need far fewer parameters for as many channels. And
+# a convolution may be used more than once: after each pool stands one that is applied four times in a row, its input
+# added each time, so the network is deep where it has few weights. The table below shows them with 0 parameters from
+# the second use on. What is saved in parameters is paid in time.
 
 # %%
 ours_target = [*budget, Target("accuracy", ">=", 99.4)]
@@ -199,10 +199,9 @@ report.receptive_fields(receptive_field(models.ours(), shape))
 # ### Result
 
 # %%
-stronger = (("affine", {"shift": 0.08, "scale": 0.15, "rotate": 12.0, "shear": 10.0}),)
 ours_recipe = run.recipe(
-    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=stronger),
-    quick=Recipe(epochs=9, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
+    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
+    quick=Recipe(epochs=6, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation),
 )
 ours, ours_model = run.run("ours", models.ours, ours_recipe, data, ours_target)
 
@@ -240,8 +239,7 @@ display(Markdown(
 #
 # ### Target
 #
-# How far down does 99.4 % hold? Fewer channels, a stride early on, simpler separable convolutions: under 5,000
-# parameters.
+# How far down does 99.4 % hold? The same network with fewer channels and three repetitions: under 5,000 parameters.
 
 # %%
 smallest_target = [Target("params", "<", 5000), Target("epochs", "<", 15), Target("accuracy", ">=", 99.4)]

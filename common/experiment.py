@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import io
+import itertools
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import torch
 import torchsummary
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from common import results, targets, training
 from common.data import ROOT, Dataset, load
@@ -224,12 +226,36 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+def multiply_accumulates(model: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Return the multiply-accumulates of the convolutions and linear layers for one image of `shape` (C, H, W)."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:  # counts a multiplication and an addition as two
+        copy.deepcopy(model).eval()(torch.zeros(1, *shape, device=next(model.parameters()).device))
+    return counter.get_total_flops() // 2
+
+
 def summary(model: nn.Module, shape: tuple[int, int, int]) -> str:
-    """Return torchsummary's table for an input of `shape` (C, H, W)."""
+    """Return torchsummary's table for an input of `shape` (C, H, W); a layer that is used again counts once."""
     model = copy.deepcopy(model).to("cpu").eval()  # it runs on noise, which batch norm's statistics are not to see
+    for module in model.modules():
+        hide_weights_when_used_again(module)
     with redirect_stdout(io.StringIO()) as text:
         torchsummary.summary(model, shape, device="cpu")
     return text.getvalue()
+
+
+def hide_weights_when_used_again(module: nn.Module) -> None:
+    """Take the weights of `module` away after every call but its first, and give them back before the next.
+
+    torchsummary looks at a layer after each call, and would count the weights once more each time.
+    """
+    weights, calls = dict(module._parameters), itertools.count()
+
+    def after(module, inputs, output):
+        if next(calls):
+            module._parameters.update(dict.fromkeys(weights))
+
+    module.register_forward_pre_hook(lambda module, inputs: module._parameters.update(weights))
+    module.register_forward_hook(after)
 
 
 def layer_table(model: nn.Module, shape: tuple[int, int, int]) -> list[dict]:

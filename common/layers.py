@@ -24,18 +24,50 @@ class Dropout(nn.Dropout):
         return x * ((draws >= threshold) * (256 / (256 - threshold)))
 
 
+class ReluDropout(Dropout):
+    """ReLU, then `Dropout`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.relu(x))
+
+
+NORMS = ("bn", "gn", "ln")
+
+
+def make_norm(norm: str, channels: int, groups: int = 2, affine: bool = True) -> nn.Module:
+    """Return a normalization layer for maps of shape (N, `channels`, H, W).
+
+    "bn": batch norm, over the images of the batch and all positions, each channel by itself (Ioffe and Szegedy, 2015).
+    "gn": group norm, over all positions of one image, each of `groups` groups of channels by itself (Wu and He, 2018).
+    "ln": layer norm, over all channels and positions of one image (Ba, Kiros and Hinton, 2016), which is group norm
+    with one group. All three have a learned scale and shift for each channel, where `affine` says so.
+
+    Raises ValueError for an unknown norm, or for a number of groups that doesn't divide the channels.
+    """
+    if norm == "bn":
+        return nn.BatchNorm2d(channels, affine=affine)
+    if norm == "gn":
+        if groups < 1 or channels % groups:
+            raise ValueError(f"{channels} channels can't be split into {groups} groups of equal size: "
+                             "choose a number of groups that divides them")
+        return nn.GroupNorm(groups, channels, affine=affine)
+    if norm == "ln":
+        return nn.GroupNorm(1, channels, affine=affine)
+    raise ValueError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
+
+
 class SeparableConv(nn.Module):
     """A 3x3 convolution split in two: one 3x3 filter a channel (depthwise), then a 1x1 mix of the channels.
 
-    It costs 9 x inputs + inputs x outputs weights instead of 9 x inputs x outputs; see Chollet, "Xception", 2017. Batch
+    It costs 9 x inputs + inputs x outputs weights instead of 9 x inputs x outputs; see Chollet, "Xception", 2017. A
     norm and ReLU follow. Where the number of channels stays, the input is added before ReLU.
     """
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int, norm: str = "bn"):
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
         self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = make_norm(norm, outputs)
         self.relu = nn.ReLU()
         self.residual = inputs == outputs
 
@@ -44,25 +76,44 @@ class SeparableConv(nn.Module):
         return self.relu(x + y if self.residual else y)
 
 
-class SeparableBlock(nn.Module):
-    """A depthwise 3x3 convolution and a 1x1 mix of the channels, batch norm and ReLU after each.
+class SeparablePool(nn.Module):
+    """A depthwise 3x3 convolution and a 1x1 mix of the channels, batch norm and ReLU after each, and a max-pool.
 
-    With `pool`, a max-pool stands before the last norm, which then has a quarter of the pixels to work on; the result
-    is that of pooling at the end, as long as the norm's scale is positive. Without it, and where the number of
-    channels stays, the input is added before the last ReLU.
+    The pool stands before the last norm, which then has a quarter of the pixels to work on; the result is that of
+    pooling at the end, as long as the norm's scale is positive.
     """
 
-    def __init__(self, inputs: int, outputs: int, pool: bool = False):
+    def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
         self.norm1 = nn.BatchNorm2d(inputs)
         self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
+        self.pool = nn.MaxPool2d(2)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU()
-        self.residual = inputs == outputs and not pool
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.norm1(self.depthwise(x)))
-        y = self.norm2(self.pool(self.pointwise(y)))
-        return self.relu(x + y if self.residual else y)
+        return self.relu(self.norm2(self.pool(self.pointwise(y))))
+
+
+class Repeated(nn.Module):
+    """One depthwise 3x3 convolution and one 1x1 mix, used `times` times in a row, the input added each time.
+
+    Depth without parameters: only the batch norms, which see other maps each time, are not shared. After Lan et al.,
+    "ALBERT", 2019, who share the weights of all layers of a language model.
+    """
+
+    def __init__(self, channels: int, times: int):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norms1 = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(times))
+        self.norms2 = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(times))
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for norm1, norm2 in zip(self.norms1, self.norms2, strict=True):
+            y = self.relu(norm1(self.depthwise(x)))
+            x = self.relu(x + norm2(self.pointwise(y)))
+        return x

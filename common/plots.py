@@ -81,8 +81,11 @@ def image(images, labels, classes: list[str], index: int) -> Figure:
 
 
 @_styled
-def misclassified(images, labels, predictions, classes: list[str], confidence=None, n: int = 10) -> Figure:
+def misclassified(images, labels, predictions, classes: list[str], confidence=None, n: int = 10,
+                  name: str | None = None) -> Figure:
     """Up to n misclassified images with the true and the predicted class, the most confident mistakes first.
+
+    The title begins with `name`, the network's, where it is given.
 
     Args:
         images: (N, C, H, W), uint8 or float in [0, 1].
@@ -111,6 +114,8 @@ def misclassified(images, labels, predictions, classes: list[str], confidence=No
     title = f"{len(shown)} of {len(wrong):,} misclassified images"
     if confidence is not None:
         title += ", most confident first (%: the predicted class's probability)"
+    if name:
+        title = f"{name}: {title}"
     cols = 5
     pictures = _pictures(images[torch.as_tensor(shown)])
     return _grid(pictures, [captions[k] for k in shown], -(-len(shown) // cols), cols, title, width=2.25)
@@ -242,6 +247,21 @@ def curves(histories: dict[str, list[dict]]) -> Figure:
     return fig
 
 
+@_styled
+def against_batch_size(accuracies: dict[str, dict[int, float]]) -> Figure:
+    """Test accuracy (percent) against the batch size, a line for each norm: name -> {batch size: accuracy}."""
+    fig, ax = plt.subplots(figsize=(8, 4))
+    for (name, points), marker in zip(accuracies.items(), itertools.cycle("osD^vP*"), strict=False):
+        ax.plot(list(points), list(points.values()), marker=marker, label=name)
+    sizes = sorted({size for points in accuracies.values() for size in points})
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
+    ax.set(xlabel="images in a batch", ylabel="test accuracy (%)")
+    ax.legend(fontsize=10)
+    return fig
+
+
 def _upper_part(histories: dict[str, list[dict]]) -> tuple[float, float]:
     """Limits of the accuracy axis (percent): from what the lowest run had halfway upwards."""
     settled = [e for h in histories.values() for e in h[len(h) // 2 :]]
@@ -302,6 +322,28 @@ def receptive_field_growth(tables: dict[str, list[Row]], input_size=None) -> Fig
     ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize=10)
+    return fig
+
+
+@_styled
+def normalized_together(images: int = 4, channels: int = 6, groups: int = 2) -> Figure:
+    """Which values share a mean and a deviation in batch, group and layer norm: those of one colour.
+
+    A panel's cell is one channel of one image, a whole map of pixels.
+    """
+    image, channel = np.mgrid[:images, :channels]
+    together = {"batch norm": channel, f"group norm, {groups} groups": image * groups + channel * groups // channels,
+                "layer norm": image}
+    fig, panels = plt.subplots(1, 3, figsize=(10, 2.9))
+    for ax, (name, numbers) in zip(panels, together.items(), strict=True):
+        ax.pcolormesh(np.arange(channels + 1), np.arange(images + 1), numbers, cmap="tab20", vmin=0, vmax=19,
+                      edgecolors="white", linewidth=3)
+        ax.set(title=f"{name}: {numbers.max() + 1} means", xlabel="channel", ylabel="image of the batch",
+               aspect="equal")
+        ax.set_xticks(np.arange(channels) + 0.5, range(1, channels + 1))
+        ax.set_yticks(np.arange(images) + 0.5, range(1, images + 1))
+        ax.invert_yaxis()
+        ax.grid(False)
     return fig
 
 

@@ -178,6 +178,8 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
         train = train[: recipe.train_images]
     if recipe.schedule == "plateau" and not recipe.validation:
         raise ValueError("a plateau is judged on held-out images: set the recipe's validation")
+    if recipe.batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        raise ValueError("batch norm has nothing to compare in a batch of 1: use a larger batch_size, or another norm")
     train, validation = hold_out(train, recipe.validation) if recipe.validation else (train, None)
     steps_per_epoch = len(train.labels) // recipe.batch_size
     optimizer = make_optimizer(model, recipe)

@@ -1,4 +1,4 @@
-"""The S7 networks to the last parameter, and the dropout they share."""
+"""The networks of S7 and S8 to the last parameter, and the layers they share."""
 
 import math
 
@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from common import models
-from common.experiment import count_parameters, layer_table
-from common.layers import Dropout
+from common.experiment import count_parameters, layer_table, multiply_accumulates, summary
+from common.layers import NORMS, Dropout, ReluDropout, Repeated, make_norm
+from common.receptive_field import measured, receptive_field
 
 torch.set_num_threads(1)
 
@@ -79,7 +80,114 @@ def test_dropout_of_the_regularized_network():
     assert [module.p for module in models.regularized(0.1).modules() if isinstance(module, Dropout)] == [0.1] * 6
 
 
+# S8: parameters, receptive field
+
+S8 = {"unbudgeted": (58_314, 72), "budgeted": (49_746, 72), "wide": (153_616, 64), "narrowed": (36_336, 64),
+      "evened_out": (32_592, 64), "widened_input": (37_664, 68), "transitions": (47_876, 72)}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", S8)
+def test_s8(name, norm):
+    model = getattr(models, name)(norm)
+    parameters, field = S8[name]
+    without_scale = 512 if (name, norm) == ("transitions", "ln") else 0
+    assert count_parameters(model) == parameters - without_scale
+    assert f"{parameters:,} parameters" in getattr(models, name).__doc__
+    kinds = {type(module) for module in model.modules() if isinstance(module, nn.BatchNorm2d | nn.GroupNorm)}
+    assert kinds == {nn.BatchNorm2d if norm == "bn" else nn.GroupNorm}
+    assert all(module.num_groups == {"gn": 2, "ln": 1}[norm] for module in model.modules()
+               if isinstance(module, nn.GroupNorm))
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+    assert max(row.rf_out for row in receptive_field(model, (3, 32, 32))) == field
+    assert measured(model, (3, 32, 32)) == (44, 44)  # before the average, which sees the rest of the map
+
+
+# channels, side, parameters: the table of issue 3.
+WIDENED_INPUT = [
+    (32, 32, 864), (32, 32, 64), (32, 32, 0), (32, 32, 9216), (32, 32, 64), (32, 32, 0), (8, 32, 256), (8, 16, 0),
+    (32, 16, 2304), (32, 16, 64), (32, 16, 0), (32, 16, 9216), (32, 16, 64), (32, 16, 0),
+    (32, 14, 9216), (32, 14, 64), (32, 14, 0), (8, 14, 256), (8, 7, 0),
+    (16, 7, 1152), (16, 7, 32), (16, 7, 0), (16, 7, 2304), (16, 7, 32), (16, 7, 0), (16, 7, 2304), (16, 7, 32),
+    (16, 7, 0), (16, 1, 0), (10, 1, 160),
+]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_layer_table_of_the_widened_input(norm):
+    table = layer_table(models.widened_input(norm), (3, 32, 32))
+    assert len(table) == 30
+    assert [(row["output"], row["params"]) for row in table] == [
+        ([channels, side, side], params) for channels, side, params in WIDENED_INPUT]
+
+
+@pytest.mark.parametrize("name, parameters", [("ours", 7_916), ("smallest", 4_704)])
+def test_weights_used_again_count_once(name, parameters):
+    model = getattr(models, name)()
+    assert count_parameters(model) == parameters and f"{parameters:,} parameters" in getattr(models, name).__doc__
+    assert sum(row["params"] for row in layer_table(model, (1, 28, 28))) == parameters
+    assert f"Total params: {parameters:,}" in summary(model, (1, 28, 28))
+    images = torch.randn(2, 1, 28, 28)
+    assert torch.equal(model.eval()(images), model(images))  # the table has left its weights alone
+
+
+def test_repeated():
+    block = Repeated(4, times=3).eval()
+    x = torch.rand(2, 4, 5, 5)
+    y = x
+    for _ in range(3):  # fresh batch norms are the identity, nearly
+        y = torch.relu(y + block.pointwise(torch.relu(block.depthwise(y))))
+    assert torch.allclose(block(x), y, atol=1e-4)
+    assert count_parameters(block) == 4 * 9 + 16 + 6 * 8
+
+
+def test_multiply_accumulates():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, stride=2), nn.Conv2d(8, 8, 3, padding=1, groups=8),
+                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    assert multiply_accumulates(model, (3, 32, 32)) == 16 * 16 * 8 * 27 + 16 * 16 * 8 * 9 + 80
+
+
+# Norms
+
+@pytest.mark.parametrize("norm, axes", [("bn", (0, 2, 3)), ("ln", (1, 2, 3))])
+def test_norms_normalize_their_axes(norm, axes):
+    x = torch.randn(6, 4, 5, 5) * 3 + 1
+    y = make_norm(norm, 4)(x)
+    expected = (x - x.mean(axes, keepdim=True)) / (x.var(axes, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    assert torch.allclose(y, expected, atol=1e-5)
+
+
+def test_group_norm_normalizes_each_group():
+    x = torch.randn(6, 4, 5, 5) * 3 + 1
+    together = torch.cat([make_norm("ln", 2)(half) for half in x.split(2, dim=1)], 1)
+    assert torch.allclose(make_norm("gn", 4)(x), together, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_without_scale_and_shift(norm):
+    assert count_parameters(make_norm(norm, 8)) == 16 and count_parameters(make_norm(norm, 8, affine=False)) == 0
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("in", 8), "unknown norm 'in'; known: bn, gn, ln"), (("gn", 10, 4), "10 channels can't be split into 4 groups"),
+    (("gn", 10, 0), "into 0 groups"),
+])
+def test_norms_reject(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_norm(*arguments)
+
+
 # Dropout
+
+def test_relu_dropout():
+    torch.manual_seed(0)
+    x = torch.randn(10_000)
+    y = ReluDropout(0.25)(x)
+    kept = y != 0
+    assert torch.allclose(y[kept], x[kept] / 0.75) and (x[kept] > 0).all()
+    assert 0.23 < 1 - kept.sum().item() / (x > 0).sum().item() < 0.27
+    assert torch.equal(ReluDropout(0.25).eval()(x), torch.relu(x))
+
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.25, 0.5, 0.9])
 def test_dropout_rate_and_mean(p):

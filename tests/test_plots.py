@@ -65,6 +65,8 @@ FIGURES = {
     "confusion_matrix": lambda: plots.confusion_matrix(LABELS, LABELS.flip(0), CLASSES),
     "receptive_field_growth": lambda: plots.receptive_field_growth({"a": table(), "b": table(9)}, (1, 16, 16)),
     "parameters_against_accuracy": lambda: plots.parameters_against_accuracy(CROWD),
+    "against_batch_size": lambda: plots.against_batch_size({"a": {4: 60.0, 64: 70.0}, "b": {4: 65.0, 64: 68.0}}),
+    "normalized_together": lambda: plots.normalized_together(),
     "per_seed": lambda: plots.per_seed({"a": [99.41, 99.45], "b": [99.5, 99.52]}),
 }
 
@@ -327,3 +329,19 @@ def test_colours_are_those_the_colour_blind_tell_apart():
     memory = io.BytesIO()
     plots.curves({str(i): history(50, 60) for i in range(9)}).savefig(memory)  # more runs than colours
     assert memory.tell()
+
+
+def test_against_batch_size():
+    fig = plots.against_batch_size({"batch norm": {4: 60.0, 16: 65.5}, "layer norm": {4: 64.0, 16: 64.5}})
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in fig.axes[0].lines}
+    assert lines == {"batch norm": ([4, 16], [60.0, 65.5]), "layer norm": ([4, 16], [64.0, 64.5])}
+    assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == ["4", "16"]
+
+
+def test_normalized_together():
+    panels = plots.normalized_together(images=3, channels=4).axes
+    numbers = [ax.collections[0].get_array().reshape(3, 4) for ax in panels]
+    assert [ax.get_title() for ax in panels] == ["batch norm: 4 means", "group norm, 2 groups: 6 means",
+                                                 "layer norm: 3 means"]
+    assert (numbers[0] == numbers[0][0]).all() and (numbers[2].T == numbers[2][:, 0]).all()
+    assert (numbers[1][:, 0] == numbers[1][:, 1]).all() and (numbers[1][:, 1] != numbers[1][:, 2]).all()

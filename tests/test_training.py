@@ -63,6 +63,14 @@ TRAIN, TEST = made_up(50), made_up(13, seed=1)
 RECIPE = Recipe(epochs=3, lr=0.02, batch_size=8)  # six steps an epoch, two images left over
 
 
+def test_batch_norm_needs_a_batch():
+    with pytest.raises(ValueError, match="batch of 1: use a larger batch_size, or another norm"):
+        quiet_fit(network(), TRAIN, TEST, dataclasses.replace(RECIPE, batch_size=1))
+    without = nn.Sequential(nn.Conv2d(1, 8, 3), nn.GroupNorm(1, 8), nn.Flatten(), nn.Linear(288, 10))
+    curve, _ = quiet_fit(without, TRAIN, TEST, dataclasses.replace(RECIPE, batch_size=1, epochs=1))
+    assert len(curve) == 1
+
+
 # Schedules
 
 def test_one_cycle_shape():
