@@ -26,7 +26,7 @@ sync: .venv/installed
 	@$(COURSE) sync
 
 bench: .venv/installed
-	@$(COURSE).bench
+	@$(COURSE) bench
 
 check: .venv/installed-dev
 	@.venv/bin/ruff check --extend-exclude '*.ipynb' .

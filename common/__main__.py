@@ -1,4 +1,4 @@
-"""The course on the command line: python -m common run | results | publish | check | sync | notebook NAME."""
+"""The course on the command line: python -m common run | results | publish | check | sync | bench | notebook NAME."""
 
 import argparse
 import sys
@@ -18,6 +18,8 @@ def arguments() -> argparse.ArgumentParser:
     publish.add_argument("--repo", metavar="OWNER/NAME", help="the course's new place on GitHub")
     verbs.add_parser("check", help="compare notebooks, READMEs and results with what makes them")
     verbs.add_parser("sync", help="write every .ipynb from its .py")
+    bench = verbs.add_parser("bench", help="measure the training speed against the textbook loop's")
+    bench.add_argument("sessions", metavar="SESSION", nargs="*", help="such as S7_mnist; all that have a benchmark")
     one = verbs.add_parser("notebook", help="run one notebook")
     one.add_argument("name", metavar="NAME", help="such as S7_mnist/1_structure")
     one.add_argument("-p", nargs=2, action="append", default=[], metavar=("PARAMETER", "VALUE"), dest="parameters")
@@ -44,6 +46,11 @@ def do(options: argparse.Namespace) -> int:
         return 0
     if options.verb == "results":
         return report(runner.all_results(options.seeds), "`make results` goes on from here")
+    if options.verb == "bench":
+        from common import bench
+
+        bench.main(options.sessions)
+        return 0
     from common import publisher  # it brings torch, which takes seconds: not for the verbs above
 
     if options.verb == "publish":

@@ -1,10 +1,10 @@
-"""Training images a second, the course's loop against the textbook's: `python -m common.bench`, or `make bench`.
+"""Training images a second, the course's loop against the textbook's: `python -m common bench`, or `make bench`.
 
-Both train the 7,280-parameter network on MNIST with random affine motions of the same ranges, at batch size 128.
+Both train the same network, with the same random motions of the images, at batch size 128.
 Ours: the images as one tensor of bytes in memory, augmented a batch at a time, channels_last, a cheaper dropout, and an
 allocator that keeps its memory (the MALLOC_* variables, which have to be set before the process starts).
-The textbook's: a DataLoader of 2 workers which transforms one PIL image at a time (RandomAffine with its default,
-nearest pixel; ToTensor; Normalize), contiguous tensors, `nn.Dropout`.
+The textbook's: a DataLoader of 2 workers which transforms one PIL image at a time (with the transforms' defaults, so
+an affine motion takes the nearest pixel where ours interpolates), contiguous tensors, `nn.Dropout`.
 Each round is a process of its own; the two take turns, so that a slow minute of the machine hits both.
 Run it on an idle machine: beside another process, threads that wait for each other take ten times as long.
 """
@@ -15,7 +15,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,47 +26,63 @@ from torch import nn
 from common import models, results
 from common.data import MEAN, ROOT, STD, datasets, download, find, load
 from common.experiment import machine
-from common.layers import Dropout
-from common.notebooks import ENVIRONMENT
+from common.layers import Dropout, ReluDropout
+from common.notebooks import ENVIRONMENT, CourseError
 from common.training import Recipe, make_batches, make_optimizer, train_epoch
 
 ROUNDS, WARMUP, STEPS = 7, 20, 100  # rounds of each side; steps before the clock starts, and steps it counts
 MALLOC = {name: value for name, value in ENVIRONMENT.items() if name.startswith("MALLOC_")}
-RECIPE = Recipe(epochs=1, lr=0.05, augmentation=(
-    ("affine", {"shift": 0.08, "scale": 0.1, "rotate": 8.0, "shear": 6.0}),
-))
 
 
-def ours() -> float:
+class Case(NamedTuple):
+    """What is measured in one session."""
+
+    network: str  # for the table
+    make_model: Callable[[], nn.Module]
+    data: str
+    augmentation: tuple  # of a recipe
+
+
+CASES = {
+    "S7_mnist": Case("7,280-parameter network", models.regularized, "mnist",
+                     (("affine", {"shift": 0.08, "scale": 0.1, "rotate": 8.0, "shear": 6.0}),)),
+    "S8_norms": Case("37,664-parameter network, batch norm", models.widened_input, "cifar10",
+                     (("crop", {"padding": 4}), ("flip", {}))),
+}
+
+
+def ours(case: Case) -> float:
     """Return the images a second of `common.training`."""
-    train, _ = load("mnist")
-    model = models.regularized().to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, RECIPE)
-    batches = make_batches(train, RECIPE, torch.Generator().manual_seed(0))
-    train_epoch(model, islice(batches, WARMUP), optimizer, RECIPE, lambda: None)
+    recipe = Recipe(epochs=1, lr=0.05, augmentation=case.augmentation)
+    train, _ = load(case.data)
+    model = case.make_model().to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, recipe)
+    batches = make_batches(train, recipe, torch.Generator().manual_seed(0))
+    train_epoch(model, islice(batches, WARMUP), optimizer, recipe, lambda: None)
     start = time.perf_counter()
-    train_epoch(model, islice(batches, STEPS), optimizer, RECIPE, lambda: None)
-    return STEPS * RECIPE.batch_size / (time.perf_counter() - start)
+    train_epoch(model, islice(batches, STEPS), optimizer, recipe, lambda: None)
+    return STEPS * recipe.batch_size / (time.perf_counter() - start)
 
 
-def textbook() -> float:
+def textbook(case: Case) -> float:
     """Return the images a second of the loop that tutorials show."""
     from torchvision import transforms  # after common.data, which makes it importable
 
-    motion = RECIPE.augmentation[0][1]
-    transform = transforms.Compose([
-        transforms.RandomAffine(motion["rotate"], translate=(motion["shift"],) * 2,
-                                scale=(1 - motion["scale"], 1 + motion["scale"]), shear=motion["shear"]),
-        transforms.ToTensor(),
-        transforms.Normalize(MEAN["mnist"], STD["mnist"]),
-    ])
-    train = datasets.MNIST(str(find("mnist")), train=True, transform=transform)
-    loader = torch.utils.data.DataLoader(train, RECIPE.batch_size, shuffle=True, drop_last=True, num_workers=2)
-    model = models.regularized()
+    pieces = {"affine": lambda shift, scale, rotate, shear: transforms.RandomAffine(
+                  rotate, translate=(shift, shift), scale=(1 - scale, 1 + scale), shear=shear),
+              "crop": lambda padding: transforms.RandomCrop(32, padding=padding, padding_mode="reflect"),
+              "flip": transforms.RandomHorizontalFlip}
+    transform = transforms.Compose([*(pieces[name](**options) for name, options in case.augmentation),
+                                    transforms.ToTensor(), transforms.Normalize(MEAN[case.data], STD[case.data])])
+    kind = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[case.data]
+    train = kind(str(find(case.data)), train=True, transform=transform)
+    loader = torch.utils.data.DataLoader(train, 128, shuffle=True, drop_last=True, num_workers=2)
+    model = case.make_model()
     for i, module in enumerate(model):
         if isinstance(module, Dropout):
-            model[i] = nn.Dropout(module.p)
-    optimizer = torch.optim.SGD(model.parameters(), RECIPE.lr, RECIPE.momentum, nesterov=True)
+            dropout = nn.Dropout(module.p)
+            model[i] = nn.Sequential(nn.ReLU(), dropout) if isinstance(module, ReluDropout) else dropout
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, 0.9, nesterov=True)
     model.train()
     total_loss = correct = 0
     for step, (images, labels) in enumerate(islice(loader, WARMUP + STEPS)):
@@ -77,46 +95,52 @@ def textbook() -> float:
         optimizer.step()
         total_loss += loss.item()
         correct += (logits.argmax(1) == labels).sum().item()
-    return STEPS * RECIPE.batch_size / (time.perf_counter() - start)
+    return STEPS * 128 / (time.perf_counter() - start)
 
 
 SIDES = {"ours": ours, "textbook": textbook}
 
 
-def measure(side: str) -> float:
+def measure(session: str, side: str) -> float:
     """Return what a fresh process measures for `side`."""
     environment = {**os.environ, **MALLOC} if side == "ours" else {k: v for k, v in os.environ.items()
                                                                    if k not in MALLOC}
-    command = [sys.executable, "-m", "common.bench", side]
+    command = [sys.executable, "-m", "common.bench", session, side]
     return float(subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
 
 
-def main(rounds: int = ROUNDS) -> None:
+def compare(session: str, rounds: int = ROUNDS) -> None:
     """Measure both sides in turn, print the table and keep it with the raw numbers."""
-    if find("mnist") is None:
-        download("mnist")
+    case = CASES[session]
+    if find(case.data) is None:
+        download(case.data)
     rates = {side: [] for side in SIDES}
     for i in range(rounds):
         for side, values in rates.items():
-            values.append(measure(side))
-            print(f"round {i + 1}/{rounds}  {side:8}  {values[-1]:6,.0f} images/s", flush=True)
+            values.append(measure(session, side))
+            print(f"{session}, round {i + 1}/{rounds}  {side:8}  {values[-1]:6,.0f} images/s", flush=True)
     ratios = [a / b for a, b in zip(*rates.values(), strict=True)]
     here = machine(torch.device("cpu"))
     rows = [("ours, images/s", rates["ours"], ",.0f"), ("textbook, images/s", rates["textbook"], ",.0f"),
             ("ours / textbook", ratios, ".2f")]
     table = "\n".join([
         f"{here['device']}, {here['threads']} threads, torch {here['torch']}; {rounds} rounds of {STEPS} steps", "",
-        "| 7,280-parameter network | median | lowest | highest |", "| --- | --- | --- | --- |",
+        f"| {case.network} | median | lowest | highest |", "| --- | --- | --- | --- |",
         *(f"| {name} | {statistics.median(values):{form}} | {min(values):{form}} | {max(values):{form}} |"
           for name, values, form in rows)])
-    print("", table, sep="\n")
-    results.write(ROOT / "S7_mnist" / "results" / "bench.json", json.dumps({
-        **here, "batch_size": RECIPE.batch_size, "steps": STEPS, "warmup": WARMUP, "malloc": MALLOC, **rates,
+    print("", table, "", sep="\n")
+    results.write(ROOT / session / "results" / "bench.json", json.dumps({
+        **here, "batch_size": 128, "steps": STEPS, "warmup": WARMUP, "malloc": MALLOC, **rates,
         "ratio": ratios, "median_ratio": statistics.median(ratios), "table": table}, indent=1) + "\n")
 
 
-if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(SIDES[sys.argv[1]]())
-    else:
-        main()
+def main(sessions: list[str]) -> None:
+    """Measure the benchmarks of `sessions`, or all; raises CourseError for one that has none."""
+    if unknown := set(sessions) - set(CASES):
+        raise CourseError(f"no benchmark of {', '.join(sorted(unknown))}; there are: {', '.join(CASES)}")
+    for session in sessions or CASES:
+        compare(session)
+
+
+if __name__ == "__main__":  # one round of one side, in a process of its own
+    print(SIDES[sys.argv[2]](CASES[sys.argv[1]]))

@@ -66,7 +66,8 @@ def closing_results(name: str) -> list[dict]:
 def target_rows(result: dict) -> Iterator[tuple[str, ...]]:
     for target in result["targets"]:
         reached = target["value"]
-        yield (result["session"], result["model"], target["name"], str(target["limit"]),
+        name = result["model"] + (f", {result['norm']}" if result["norm"] else "")
+        yield (result["session"], name, target["name"], str(target["limit"]),
                f"{reached:,}" if isinstance(reached, int) else f"{reached:.2f}", "yes" if target["met"] else "NO")
 
 
