@@ -280,6 +280,9 @@ display(Markdown(
 # ## Side by side
 
 # %%
+plots.curves({result["model"].replace("_", " "): result["curve"] for result in (rotated, one_cycle, ours, smallest)})
+
+# %%
 summaries = [before, after, own, tiny]
 plots.per_seed({s["model"]: [r["accuracy"] for r in s["results"]] for s in summaries})
 

@@ -18,17 +18,18 @@ from PIL import Image
 from common import notebooks, plots, report, results, sources
 from common.notebooks import ROOT, CourseError, badge, key, repository, shown, tags
 from common.results import write
+from common.targets import NAMES
 
 LARGEST = 500_000  # bytes of a published notebook: above it GitHub is slow to show it, or doesn't
-GOALS = {"S7_mnist": 99.4}  # a session's target, percent
+GOALS = {"S7_mnist": 99.4, "S8_norms": 70.0}  # a session's target, percent
 FIGURES = {  # in S*/results/figures/, and what a README says beside it
     "parameters": "Test accuracy against the number of parameters: ours (mean and standard deviation over seeds, "
                   "last epoch) and the source networks (best epoch, as their authors report it), as far as they come "
                   "near the target",
-    "curves": "Loss and accuracy during training, the networks of the last notebook",
+    "curves": "Loss and accuracy during training, the last notebook's networks",
     "misclassified": "What the last notebook's network gets wrong: true and predicted class",
 }
-MISCLASSIFIED = "plots.misclassified("  # the figure of the last notebook's cell with this call is taken
+TAKEN = {"curves": "plots.curves(", "misclassified": "plots.misclassified("}  # from the last notebook's last such call
 
 
 def publish(repo: str | None = None) -> list[str]:
@@ -132,7 +133,7 @@ def stale_results() -> list[str]:
 
 
 def draw_figures(session: str) -> None:
-    """Draw a session's figures from its published results, and take the misclassified images from its last notebook."""
+    """Draw a session's parameters figure from its published results, and take the others from its last notebook."""
     folder, rows = ROOT / session / "results" / "figures", summaries(session)
     if not rows:
         return
@@ -144,14 +145,12 @@ def draw_figures(session: str) -> None:
                for row in rows if row["params"] <= largest and row["mean"] > GOALS[session] - 0.5]
     if points:
         plots.save(plots.parameters_against_accuracy(points), folder / "parameters.png")
-    last = rows[-1]["notebook"]
-    curves = {title(row): row["results"][0]["curve"] for row in rows if row["notebook"] == last}
-    plots.save(plots.curves(curves), folder / "curves.png")
-    images = [output.data["image/png"] for cell in notebooks.read(ROOT / session / f"{last}.ipynb").cells
-              if MISCLASSIFIED in cell.source for output in cell.get("outputs", [])
-              if "image/png" in output.get("data", {})]
-    if images:
-        write(folder / "misclassified.png", base64.b64decode(images[-1]))
+    cells = notebooks.read(ROOT / session / f"{rows[-1]['notebook']}.ipynb").cells
+    for name, call in TAKEN.items():
+        images = [output.data["image/png"] for cell in cells if call in cell.source
+                  for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+        if images:
+            write(folder / f"{name}.png", base64.b64decode(images[-1]))
 
 
 def sessions() -> list[str]:
@@ -159,8 +158,12 @@ def sessions() -> list[str]:
 
 
 def summaries(session: str) -> list[dict]:
-    """Return the summaries of a session's published results, by notebook and then by accuracy."""
-    found = [run for run in results.read(ROOT / session / "results") if run["preset"] == "full"]
+    """Return the summaries of a session's published results, by notebook and then by accuracy.
+
+    Runs that have no accuracy to reach, such as those on a short schedule, are left out.
+    """
+    found = [run for run in results.read(ROOT / session / "results") if run["preset"] == "full"
+             and any(target["name"] == NAMES["accuracy"] for target in run["targets"])]
     return sorted(results.summary(found), key=lambda row: (row["notebook"], row["mean"]))
 
 

@@ -8,10 +8,21 @@ SOURCES = {
         {"params": 7864, "accuracy": 99.52},
         {"params": 4392, "accuracy": 99.48},
     ],
+    "S8_norms": [
+        {"params": 49746, "norm": "bn", "accuracy": 80.44},
+        {"params": 49746, "norm": "gn", "accuracy": 77.59},
+        {"params": 49746, "norm": "ln", "accuracy": 78.10},
+        {"params": 37664, "norm": "bn", "accuracy": 75.68},
+        {"params": 37664, "norm": "gn", "accuracy": 72.46},
+        {"params": 37664, "norm": "ln", "accuracy": 69.59},
+        {"params": 47876, "norm": "bn", "accuracy": 72.91},
+        {"params": 47876, "norm": "gn", "accuracy": 73.99},
+        {"params": 47364, "norm": "ln", "accuracy": 77.93},
+    ],
 }
 
 
 def points(session: str) -> list[dict]:
     """Return a session's source networks as points for `common.plots.parameters_against_accuracy`."""
-    return [{"name": f"{network['params']:,}", "std": None, "source": True, **network}
-            for network in SOURCES.get(session, [])]
+    return [{"name": f"{network['params']:,}" + (f" {network['norm']}" if "norm" in network else ""), "std": None,
+             "source": True, **network} for network in SOURCES.get(session, [])]

@@ -56,7 +56,7 @@ else:
         "targets": [{"name": "test accuracy, %", "limit": ">= 99", "value": accuracy, "met": accuracy >= 99}]}))
 
 # %%
-# plots.misclassified(
+# plots.curves( and plots.misclassified(
 import base64
 
 from IPython.display import Image
