@@ -101,9 +101,9 @@ class Experiment(NamedTuple):
 
     def over_seeds(self, result: dict) -> dict:
         """Return the summary (see `common.results.summary`) of `result` and of its like with other seeds."""
-        same = ("model", "norm", "preset", "recipe", "layers")
+        same = ("model", "norm", "preset", "layers")
         like = {run["seed"]: run for folder in reversed(self.folders()) for run in results.read(folder)
-                if all(run[key] == result[key] for key in same)}
+                if all(run[key] == result[key] for key in same) and full_recipe(run) == full_recipe(result)}
         return results.summary(list({**like, result["seed"]: result}.values()))[0]
 
 
@@ -178,7 +178,7 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
     result = results.load(path)
     if not {"recipe", "layers", "curve", "accuracy", "trace", "device", "threads", "torch"} <= result.keys():
         return "it is incomplete"
-    if result["recipe"] != json.loads(json.dumps(dataclasses.asdict(recipe))):
+    if full_recipe(result) != json.loads(json.dumps(dataclasses.asdict(recipe))):
         return "its recipe is another one"
     model = seeded(make_model, result["seed"])
     if result["layers"] != layer_table(model, tuple(data[0].images.shape[1:])):
@@ -199,6 +199,11 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
         abs(now - then) <= tolerance * abs(then)
         for now, then in zip(trace[:compared], result["trace"][:compared], strict=True))
     return None if same else "training starts with other losses"
+
+
+def full_recipe(result: dict) -> dict:
+    """Return the recipe of a result; what recipes could not say yet when it was made is at its default."""
+    return {field.name: field.default for field in dataclasses.fields(Recipe)} | result["recipe"]
 
 
 def first_losses(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], seed: int, threads: int) -> list:

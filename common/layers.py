@@ -60,20 +60,23 @@ class SeparableConv(nn.Module):
     """A 3x3 convolution split in two: one 3x3 filter a channel (depthwise), then a 1x1 mix of the channels.
 
     It costs 9 x inputs + inputs x outputs weights instead of 9 x inputs x outputs; see Chollet, "Xception", 2017. A
-    norm and ReLU follow. Where the number of channels stays, the input is added before ReLU.
+    norm and ReLU follow. Where the number of channels stays, the input is added before ReLU. The same weights may be
+    used several `times` in a row, each time with a norm of its own.
     """
 
-    def __init__(self, inputs: int, outputs: int, norm: str = "bn"):
+    def __init__(self, inputs: int, outputs: int, norm: str = "bn", times: int = 1):
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
         self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.norm = make_norm(norm, outputs)
+        self.norms = nn.ModuleList(make_norm(norm, outputs) for _ in range(times))
         self.relu = nn.ReLU()
         self.residual = inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.pointwise(self.depthwise(x)))
-        return self.relu(x + y if self.residual else y)
+        for norm in self.norms:
+            y = norm(self.pointwise(self.depthwise(x)))
+            x = self.relu(x + y if self.residual else y)
+        return x
 
 
 class SeparablePool(nn.Module):

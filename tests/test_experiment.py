@@ -316,6 +316,18 @@ def test_what_makes_a_result_stale(run, capsys, tmp_path):
     assert trained(run, capsys) and not trained(run, capsys)
 
 
+def test_a_recipe_without_a_younger_field_has_its_default(run, capsys, tmp_path):
+    path = tmp_path / "out" / "1_test" / "tiny-seed0.json"
+    assert trained(run, capsys)
+    recipe = json.loads(path.read_text())["recipe"]
+    del recipe["muon"]
+    change(path, recipe=recipe)
+    assert experiment.stale(path, network, RECIPE, DATA) is None
+    assert experiment.stale(path, network, dataclasses.replace(RECIPE, muon=0.1), DATA) == "its recipe is another one"
+    other = run._replace(seed=1).run("tiny", network, RECIPE, DATA, LIMITS)[0]
+    assert run.over_seeds(other)["n"] == 2
+
+
 def test_a_stale_result_is_trained_again(run, capsys, tmp_path):
     assert trained(run, capsys)
     assert trained(run, capsys, make_model=lambda: network(5)) and trained(run, capsys)

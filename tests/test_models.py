@@ -8,7 +8,7 @@ from torch import nn
 
 from common import models
 from common.experiment import count_parameters, layer_table, multiply_accumulates, summary
-from common.layers import NORMS, Dropout, ReluDropout, Repeated, make_norm
+from common.layers import NORMS, Dropout, ReluDropout, Repeated, SeparableConv, make_norm
 from common.receptive_field import measured, receptive_field
 
 torch.set_num_threads(1)
@@ -83,7 +83,7 @@ def test_dropout_of_the_regularized_network():
 # S8: parameters, receptive field
 
 S8 = {"unbudgeted": (58_314, 72), "budgeted": (49_746, 72), "wide": (153_616, 64), "narrowed": (36_336, 64),
-      "evened_out": (32_592, 64), "widened_input": (37_664, 68), "transitions": (47_876, 72)}
+      "evened_out": (32_592, 64), "widened_input": (37_664, 68), "transitions": (47_876, 72), "residual": (48_576, 72)}
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -139,6 +139,23 @@ def test_repeated():
         y = torch.relu(y + block.pointwise(torch.relu(block.depthwise(y))))
     assert torch.allclose(block(x), y, atol=1e-4)
     assert count_parameters(block) == 4 * 9 + 16 + 6 * 8
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_separable_conv_used_again(norm):
+    block = SeparableConv(4, 4, norm, times=2)
+    x = torch.rand(3, 4, 5, 5)
+    y = x
+    for _ in range(2):
+        y = torch.relu(y + make_norm(norm, 4)(block.pointwise(block.depthwise(y))))
+    assert torch.allclose(block(x), y, atol=1e-5)
+    assert count_parameters(block) == 36 + 16 + 2 * 8
+    assert SeparableConv(4, 6, norm)(x).shape == (3, 6, 5, 5)
+
+
+def test_a_transition_may_average_first():
+    x, mix = torch.rand(2, 6, 8, 8), models.mix(6, 4)
+    assert torch.allclose(mix(nn.functional.avg_pool2d(x, 2)), nn.functional.avg_pool2d(mix(x), 2), atol=1e-6)
 
 
 def test_multiply_accumulates():

@@ -23,6 +23,7 @@ from common.training import (
     make_batches,
     make_optimizer,
     one_cycle,
+    orthogonal,
     predict,
     progress_line,
     train_epoch,
@@ -69,6 +70,51 @@ def test_batch_norm_needs_a_batch():
     without = nn.Sequential(nn.Conv2d(1, 8, 3), nn.GroupNorm(1, 8), nn.Flatten(), nn.Linear(288, 10))
     curve, _ = quiet_fit(without, TRAIN, TEST, dataclasses.replace(RECIPE, batch_size=1, epochs=1))
     assert len(curve) == 1
+
+
+# Muon
+
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (16, 16), (10, 160)])
+def test_orthogonal_keeps_the_directions_and_evens_out_their_lengths(shape):
+    generator = torch.Generator().manual_seed(0)
+    u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
+    lengths = torch.linspace(1, 0.05, len(v))
+    result = u.T @ orthogonal(u * lengths @ v) @ v.T  # diagonal: the same directions
+    assert (result - torch.diag(result.diag())).abs().max() < 1e-4
+    assert 0.5 < result.diag().min() and result.diag().max() < 1.3
+
+
+def test_muon_steps_by_the_orthogonal_matrix_of_the_momentum():
+    model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3, groups=6, bias=False))
+    optimizer = make_optimizer(model, Recipe(epochs=1, lr=0.5, muon=0.1, momentum=0.9))
+    before = copy.deepcopy(model)
+    momentum = torch.zeros(6, 18)
+    for _ in range(2):
+        generator = torch.Generator().manual_seed(1)
+        gradients = [torch.randn(p.shape, generator=generator) for p in model.parameters()]
+        for p, gradient in zip(model.parameters(), gradients, strict=True):
+            p.grad = gradient.clone()
+        optimizer.step()
+        momentum = 0.9 * momentum + gradients[0].flatten(1)
+        step = orthogonal(gradients[0].flatten(1) + 0.9 * momentum)
+        before[0].weight.data -= 0.1 * step.view(6, 2, 3, 3)
+    assert torch.allclose(model[0].weight, before[0].weight, atol=1e-6)
+    triples = list(zip(model.parameters(), before.parameters(), gradients, strict=True))
+    for p, old, gradient in triples[1:]:
+        # SGD's Nesterov steps with an unchanged gradient: 1 + 0.9, then 1 + 0.9 (1 + 0.9); depthwise weights too
+        assert torch.allclose(p, old - 0.5 * gradient * (1.9 + 2.71), atol=1e-5)
+
+
+def test_without_muon_the_optimizer_is_sgd():
+    model, other = network(), network()
+    mine = make_optimizer(model, Recipe(epochs=1, lr=0.1))
+    theirs = torch.optim.SGD(other.parameters(), 0.1, 0.9, nesterov=True)
+    for optimizer, net in [(mine, model), (theirs, other)]:
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(torch.ones(2, 1, 8, 8)).square().sum().backward()
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
 # Schedules
