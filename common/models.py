@@ -208,20 +208,36 @@ def transitions(norm: str = "bn") -> Network:
     )
 
 
+def transition(inputs: int, outputs: int, norm: str) -> list[nn.Module]:
+    """A pool and a 1x1 convolution with a norm and ReLU.
+
+    It averages first and mixes then: the result is the same as the other way round, at a quarter of the work.
+    """
+    return [nn.AvgPool2d(2), mix(inputs, outputs), make_norm(norm, outputs), nn.ReLU()]
+
+
 def residual(norm: str = "bn") -> Network:
     """Our own network in the layout, with residual adds: 48,576 parameters.
 
-    C4, C5 and C6 share their weights, and so do C8, C9 and C10. A transition averages first and mixes then: the result
-    is the same as the other way round, at a quarter of the work.
+    C4, C5 and C6 share their weights, and so do C8, C9 and C10.
     """
-    def transition(inputs: int, outputs: int) -> list[nn.Module]:
-        return [nn.AvgPool2d(2), mix(inputs, outputs), make_norm(norm, outputs), nn.ReLU()]
-
     return Network(
         nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.ReLU(), SeparableConv(16, 32, norm),
-        *transition(32, 64),
+        *transition(32, 64, norm),
         SeparableConv(64, 64, norm, times=3),
-        *transition(64, 160),
+        *transition(64, 160, norm),
         SeparableConv(160, 160, norm, times=3),
         nn.AdaptiveAvgPool2d(1), mix(160, 10),
+    )
+
+
+def unshared(norm: str = "bn") -> Network:
+    """The same with weights of its own for each convolution, and fewer channels: 47,888 parameters."""
+    return Network(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.ReLU(), SeparableConv(16, 32, norm),
+        *transition(32, 48, norm),
+        *(SeparableConv(48, 48, norm) for _ in range(3)),
+        *transition(48, 96, norm),
+        *(SeparableConv(96, 96, norm) for _ in range(3)),
+        nn.AdaptiveAvgPool2d(1), mix(96, 10),
     )

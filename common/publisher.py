@@ -140,7 +140,7 @@ def draw_figures(session: str) -> None:
     points = sources.points(session)
     # The first networks of a session, generous or plain, would press all that is close to the target into a corner.
     largest = 1.5 * max((point["params"] for point in points), default=float("inf"))
-    points += [{"name": title(row), "params": row["params"], "accuracy": row["mean"], "std": row["std"],
+    points += [{"name": report.title(row), "params": row["params"], "accuracy": row["mean"], "std": row["std"],
                 "source": False}
                for row in rows if row["params"] <= largest and row["mean"] > GOALS[session] - 0.5]
     if points:
@@ -165,10 +165,6 @@ def summaries(session: str) -> list[dict]:
     found = [run for run in results.read(ROOT / session / "results") if run["preset"] == "full"
              and any(target["name"] == NAMES["accuracy"] for target in run["targets"])]
     return sorted(results.summary(found), key=lambda row: (row["notebook"], row["mean"]))
-
-
-def title(row: dict) -> str:
-    return row["model"].replace("_", " ") + (f", {row['norm']}" if row["norm"] else "")
 
 
 def readmes() -> dict[Path, str]:
@@ -220,7 +216,7 @@ def results_table(session: str, rows: list[dict]) -> str:
         met = sum(all(target["met"] for target in run["targets"]) for run in row["results"])
         images = row["results"][0].get("recipe", {}).get("train_images")
         epochs = f"{row['epochs']}" + (f" of {images:,} images" if images else "")
-        lines.append(f"| {title(row)} | {row['params']:,} | {epochs} | {report.accuracy(row)} | {row['n']} | "
+        lines.append(f"| {report.title(row)} | {row['params']:,} | {epochs} | {report.accuracy(row)} | {row['n']} | "
                      f"{row['worst']:.2f} | {reached(row, goal)} | "
                      f"{'✓' if met == row['n'] else '✗'} {met} of {row['n']} |")
     lines += ["", "Accuracy after the last epoch, never the best one: mean ± standard deviation over the seeds."]

@@ -16,7 +16,7 @@ def targets(result: dict) -> Markdown:
 def side_by_side(summaries: list[dict]) -> Markdown:
     """Return the table of models, one row for each of `summaries` (see `common.results.summary`)."""
     head = "| model | parameters | receptive field | epochs | train, % | test accuracy, % | seeds | worst seed, % |"
-    rows = [f"| {s['model']} | {s['params']:,} | {s['receptive_field']} | {s['epochs']} | {s['train_accuracy']:.2f} "
+    rows = [f"| {title(s)} | {s['params']:,} | {s['receptive_field']} | {s['epochs']} | {s['train_accuracy']:.2f} "
             f"| {accuracy(s)} | {s['n']} | {s['worst']:.2f} |" for s in summaries]
     return Markdown("\n".join([head, "| --- " * 8 + "|", *rows]))
 
@@ -29,6 +29,11 @@ def receptive_fields(table: list[Row]) -> Markdown:
             for row in table]
     return Markdown("\n".join([f"| {' | '.join(head)} |", "| --- " + "| ---: " * (len(head) - 1) + "|",
                                *(f"| {row} |" for row in rows)]))
+
+
+def title(row: dict) -> str:
+    """Return the name of a result or a summary: its model, and its norm where it has one."""
+    return row["model"].replace("_", " ") + (f", {row['norm']}" if row["norm"] else "")
 
 
 def accuracy(summary: dict) -> str:

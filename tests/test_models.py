@@ -83,7 +83,8 @@ def test_dropout_of_the_regularized_network():
 # S8: parameters, receptive field
 
 S8 = {"unbudgeted": (58_314, 72), "budgeted": (49_746, 72), "wide": (153_616, 64), "narrowed": (36_336, 64),
-      "evened_out": (32_592, 64), "widened_input": (37_664, 68), "transitions": (47_876, 72), "residual": (48_576, 72)}
+      "evened_out": (32_592, 64), "widened_input": (37_664, 68), "transitions": (47_876, 72), "residual": (48_576, 72),
+      "unshared": (47_888, 72)}
 
 
 @pytest.mark.parametrize("norm", NORMS)
