@@ -145,7 +145,8 @@ def draw_figures(session: str) -> None:
                for row in rows if row["params"] <= largest and row["mean"] > GOALS[session] - 0.5]
     if points:
         plots.save(plots.parameters_against_accuracy(points), folder / "parameters.png")
-    cells = notebooks.read(ROOT / session / f"{rows[-1]['notebook']}.ipynb").cells
+    last = [name for name in notebooks.names() if name.startswith(f"{session}/")][-1]
+    cells = notebooks.read(ROOT / f"{last}.ipynb").cells
     for name, call in TAKEN.items():
         images = [output.data["image/png"] for cell in cells if call in cell.source
                   for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
