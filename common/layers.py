@@ -21,7 +21,7 @@ class Dropout(nn.Dropout):
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         strides = torch.empty_like(x, device="meta").stride()  # a mask laid out otherwise than x halves the speed
         draws = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, strides)
-        return x * ((draws >= threshold) * (256 / (256 - threshold)))
+        return x * (draws >= threshold).to(x.dtype).mul_(256 / (256 - threshold))
 
 
 class ReluDropout(Dropout):
