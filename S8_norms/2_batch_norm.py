@@ -199,7 +199,7 @@ display(Markdown(
 # %%
 recipe = run.recipe(
     Recipe(epochs=8, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
-    quick=Recipe(epochs=2, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
+    quick=Recipe(epochs=3, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
 )
 
 

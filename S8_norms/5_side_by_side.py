@@ -100,7 +100,7 @@ plots.samples(train_set.images, train_set.labels, train_set.classes, rows=1)
 varied = (("crop", {"padding": 4}), ("flip", {}))
 recipe = run.recipe(
     Recipe(epochs=8, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
-    quick=Recipe(epochs=2, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
+    quick=Recipe(epochs=3, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
 )
 target = [Target("params", "<", 50_000), Target("epochs", "<=", 20), Target("accuracy", ">=", 70.0)]
 print(experiment.summary(models.residual("bn"), shape))
