@@ -216,7 +216,7 @@ report.receptive_fields(receptive_field(budgeted(), shape))
 
 # %%
 budgeted_target = [*budget, Target("accuracy", ">=", 70.0 if preset == "quick" else 79.0)]
-dense, _ = run.run("budgeted", budgeted, recipe, data, budgeted_target, norm="gn", seeds=1)
+dense, _ = run.run("budgeted", budgeted, recipe, data, budgeted_target, norm="gn")
 
 # %%
 plots.curves({"transitions": after_all["curve"], "budgeted": dense["curve"]})
@@ -261,7 +261,7 @@ report.receptive_fields(receptive_field(ours(), shape))
 
 # %%
 ours_target = [*budget, Target("accuracy", ">=", 70.0 if preset == "quick" else 83.5)]
-own, own_model = run.run("ours", ours, recipe, data, ours_target, norm="gn", seeds=1)
+own, own_model = run.run("ours", ours, recipe, data, ours_target, norm="gn")
 
 # %%
 plots.curves({"budgeted": dense["curve"], "ours": own["curve"]})

@@ -223,7 +223,7 @@ report.receptive_fields(receptive_field(budgeted(), shape))
 
 # %%
 budgeted_target = [*budget, Target("accuracy", ">=", 70.0 if preset == "quick" else 79.0)]
-dense, _ = run.run("budgeted", budgeted, recipe, data, budgeted_target, norm="ln", seeds=1)
+dense, _ = run.run("budgeted", budgeted, recipe, data, budgeted_target, norm="ln")
 
 # %%
 plots.curves({"transitions": after_all["curve"], "budgeted": dense["curve"]})
@@ -255,7 +255,7 @@ display(Markdown(
 
 # %%
 again_target = [*budget, Target("accuracy", ">=", 70.0 if preset == "quick" else 74.0)]
-again, _ = run.run("widened_again", widened_input, recipe, data, again_target, norm="ln", seeds=1)
+again, _ = run.run("widened_again", widened_input, recipe, data, again_target, norm="ln")
 
 # %%
 plots.curves({"as in its source": widened["curve"], "with our recipe": again["curve"]})
@@ -299,7 +299,7 @@ report.receptive_fields(receptive_field(ours(), shape))
 
 # %%
 ours_target = [*budget, Target("accuracy", ">=", 70.0 if preset == "quick" else 83.0)]
-own, own_model = run.run("ours", ours, recipe, data, ours_target, norm="ln", seeds=1)
+own, own_model = run.run("ours", ours, recipe, data, ours_target, norm="ln")
 
 # %%
 plots.curves({"budgeted": dense["curve"], "ours": own["curve"]})

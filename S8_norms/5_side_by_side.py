@@ -116,7 +116,7 @@ for norm, notebook in trained_in.items():
     print(names[norm])
     one = experiment_of(notebook) if preset == "full" else run
     results[norm], trained[norm] = one.run(
-        "ours", lambda norm=norm: models.residual(norm), recipe, data, target, norm=norm, seeds=1)
+        "ours", lambda norm=norm: models.residual(norm), recipe, data, target, norm=norm)
 
 # %%
 plots.curves({names[norm]: result["curve"] for norm, result in results.items()})

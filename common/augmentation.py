@@ -52,12 +52,28 @@ def affine(images: Tensor, generator: Generator, shift: float = 0.0, scale: floa
     matrix[:, 0, 0], matrix[:, 0, 1] = cos, (sin + cos * torch.tan(slant)) * height / width
     matrix[:, 1, 0], matrix[:, 1, 1] = -sin * width / height, cos - sin * torch.tan(slant)
     matrix[:, :, 2] = _uniform(images, generator, -2 * shift, 2 * shift, columns=2)  # the side is 2 units long
-    if p < 1:
-        identity = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
-        matrix = torch.where(_uniform(images, generator, 0, 1).view(n, 1, 1) < p, matrix, identity)
-    color = 0.0 if fill is None else _color(images, fill)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images - color, grid, align_corners=False) + color
+    return _resample(images, generator, matrix, p, fill)
+
+
+def shift_scale_rotate(images: Tensor, generator: Generator, shift: float = 0.0625, scale: float = 0.1,
+                       rotate: float = 45.0, p: float = 0.5, fill: tuple[float, ...] | None = None) -> Tensor:
+    """Do as albumentations' ShiftScaleRotate does, with probability `p`.
+
+    It is `affine` but for two habits of that class (2.0.8), which its documentation doesn't tell: the width and the
+    height are scaled by factors of their own in 1 +- `scale`, and a shift of up to +-`shift` of the side is cut down to
+    whole pixels, towards zero.
+    """
+    n, _, height, width = images.shape
+    angle = _uniform(images, generator, -rotate, rotate).flatten() * math.pi / 180
+    factor_x, factor_y = _uniform(images, generator, 1 - scale, 1 + scale, columns=2).T
+    sides = torch.tensor([width, height], device=images.device)
+    moved = (_uniform(images, generator, -shift, shift, columns=2) * sides).trunc() * 2 / sides  # a side is 2 units
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    matrix = torch.zeros(n, 2, 3, device=images.device)
+    matrix[:, 0, 0], matrix[:, 0, 1] = cos / factor_x, sin / factor_x * height / width
+    matrix[:, 1, 0], matrix[:, 1, 1] = -sin / factor_y * width / height, cos / factor_y
+    matrix[:, :, 2] = -(matrix[:, :, :2] @ moved[:, :, None]).squeeze(2)
+    return _resample(images, generator, matrix, p, fill)
 
 
 def cutout(images: Tensor, generator: Generator, size: int = 16, fill: tuple[float, ...] = (0.0,),
@@ -85,6 +101,7 @@ def albumentations(images: Tensor, generator: Generator, transforms: tuple) -> T
 
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid")
+        warnings.filterwarnings("ignore", message="ShiftScaleRotate is a special case")  # the course's brief names it
         try:
             steps = [getattr(A, name)(**options) for name, options in transforms]
         except (AttributeError, TypeError, ValueError, UserWarning) as error:
@@ -94,6 +111,16 @@ def albumentations(images: Tensor, generator: Generator, transforms: tuple) -> T
     pictures = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     changed = torch.stack([torch.from_numpy(pipeline(image=picture)["image"]) for picture in pictures])
     return changed.permute(0, 3, 1, 2).to(images.device) / 255
+
+
+def _resample(images: Tensor, generator: Generator, matrix: Tensor, p: float, fill: tuple[float, ...] | None) -> Tensor:
+    """Show at each output position the input at `matrix` (N, 2, 3) times it, bilinearly, with probability `p`."""
+    if p < 1:
+        identity = torch.eye(2, 3, device=images.device).expand(len(images), 2, 3)
+        matrix = torch.where(_uniform(images, generator, 0, 1).view(-1, 1, 1) < p, matrix, identity)
+    color = 0.0 if fill is None else _color(images, fill)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images - color, grid, align_corners=False) + color
 
 
 def _uniform(images: Tensor, generator: Generator, low: float, high: float, columns: int = 1) -> Tensor:
@@ -110,8 +137,24 @@ def _color(images: Tensor, fill: tuple[float, ...]) -> Tensor:
     return torch.tensor(fill, device=images.device).view(1, -1, 1, 1)
 
 
-AUGMENTATIONS = {"flip": flip, "crop": crop, "affine": affine, "cutout": cutout,
-                 "albumentations": albumentations}
+AUGMENTATIONS = {"flip": flip, "crop": crop, "affine": affine, "shift_scale_rotate": shift_scale_rotate,
+                 "cutout": cutout, "albumentations": albumentations}
+
+
+# The transforms that the brief of session 9 names, and the same three a batch at a time. The fill is CIFAR-10's mean.
+BRIEF = (("albumentations", {"transforms": (
+    ("HorizontalFlip", {"p": 0.5}),
+    ("ShiftScaleRotate", {"shift_limit": 0.1, "scale_limit": 0.1, "rotate_limit": 10, "border_mode": 0,
+                          "fill": (125, 123, 114), "p": 0.5}),
+    ("CoarseDropout", {"num_holes_range": (1, 1), "hole_height_range": (16, 16), "hole_width_range": (16, 16),
+                       "fill": (125, 123, 114), "p": 0.5}),
+)}),)
+BRIEF_BATCHED = (
+    ("flip", {"p": 0.5}),
+    ("shift_scale_rotate", {"shift": 0.1, "scale": 0.1, "rotate": 10, "fill": (125 / 255, 123 / 255, 114 / 255),
+                            "p": 0.5}),
+    ("cutout", {"size": 16, "fill": (125 / 255, 123 / 255, 114 / 255), "p": 0.5}),
+)
 
 
 def augment(images: Tensor, generator: Generator, steps) -> Tensor:

@@ -60,23 +60,45 @@ class SeparableConv(nn.Module):
     """A 3x3 convolution split in two: one 3x3 filter a channel (depthwise), then a 1x1 mix of the channels.
 
     It costs 9 x inputs + inputs x outputs weights instead of 9 x inputs x outputs; see Chollet, "Xception", 2017. A
-    norm and ReLU follow. Where the number of channels stays, the input is added before ReLU. The same weights may be
+    norm and ReLU follow. Where the shape of the map stays, the input is added before ReLU. The same weights may be
     used several `times` in a row, each time with a norm of its own.
     """
 
-    def __init__(self, inputs: int, outputs: int, norm: str = "bn", times: int = 1):
+    def __init__(self, inputs: int, outputs: int, norm: str = "bn", times: int = 1, stride: int = 1,
+                 dilation: int = 1):
         super().__init__()
-        self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=dilation, dilation=dilation, groups=inputs,
+                                   bias=False)
         self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
         self.norms = nn.ModuleList(make_norm(norm, outputs) for _ in range(times))
         self.relu = nn.ReLU()
-        self.residual = inputs == outputs
+        self.residual = inputs == outputs and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
         for norm in self.norms:
             y = norm(self.pointwise(self.depthwise(x)))
             x = self.relu(x + y if self.residual else y)
         return x
+
+
+class InvertedBottleneck(nn.Module):
+    """A 1x1 convolution to `middle` channels, a depthwise 3x3, a 1x1 down to `outputs`, and the input added.
+
+    Each with batch norm, the first two with ReLU; a 1x1 convolution fits the input where the channels change. After
+    Sandler et al., "MobileNetV2", 2018.
+    """
+
+    def __init__(self, inputs: int, middle: int, outputs: int):
+        super().__init__()
+        self.expand = nn.Sequential(nn.Conv2d(inputs, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
+        self.depthwise = nn.Sequential(nn.Conv2d(middle, middle, 3, padding=1, groups=middle, bias=False),
+                                       nn.BatchNorm2d(middle), nn.ReLU())
+        self.project = nn.Sequential(nn.Conv2d(middle, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.skip = nn.Identity() if inputs == outputs else nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(self.depthwise(self.expand(x))) + self.skip(x)
 
 
 class SeparablePool(nn.Module):

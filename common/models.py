@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from common.layers import Dropout, ReluDropout, Repeated, SeparableConv, SeparablePool, make_norm
+from common.layers import Dropout, InvertedBottleneck, ReluDropout, Repeated, SeparableConv, SeparablePool, make_norm
 
 
 class Network(nn.Sequential):
@@ -240,4 +240,50 @@ def unshared(norm: str = "bn") -> Network:
         *transition(48, 96, norm),
         *(SeparableConv(96, 96, norm) for _ in range(3)),
         nn.AdaptiveAvgPool2d(1), mix(96, 10),
+    )
+
+
+# S9: CIFAR-10, layout C1 C2 C3 C4 O without max-pooling, global average pooling and a linear layer at the end.
+
+
+def conv_bn(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, padding: int = 1) -> list[nn.Module]:
+    """A 3x3 convolution without bias, batch norm and ReLU."""
+    return [nn.Conv2d(inputs, outputs, 3, stride, padding, dilation, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def classifier(inputs: int) -> list[nn.Module]:
+    """Global average pooling and a linear layer to ten classes."""
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10)]
+
+
+def inverted_bottlenecks() -> Network:
+    """The source's network: a convolution and an inverted bottleneck in each block; 178,178 parameters."""
+    return Network(
+        *conv_bn(3, 32), InvertedBottleneck(32, 160, 32),
+        *conv_bn(32, 32, stride=2), InvertedBottleneck(32, 160, 32),
+        *conv_bn(32, 32, stride=2), InvertedBottleneck(32, 160, 64),
+        *conv_bn(64, 64, dilation=2, padding=0), InvertedBottleneck(64, 320, 132),
+        *classifier(132),
+    )
+
+
+def strided(first: int = 32, second: int = 64, third: int = 160, fourth: int = 288) -> Network:
+    """Our own network, with a stride at the start of C2, C3 and C4."""
+    return Network(
+        *conv_bn(3, first // 2), SeparableConv(first // 2, first),
+        SeparableConv(first, second, stride=2), SeparableConv(second, second, times=2),
+        SeparableConv(second, third, stride=2), SeparableConv(third, third, times=3),
+        SeparableConv(third, fourth, stride=2), SeparableConv(fourth, fourth, times=2),
+        *classifier(fourth),
+    )
+
+
+def dilated(first: int = 32, second: int = 64, third: int = 160, fourth: int = 288) -> Network:
+    """The same with a dilation of 2 in C4 in place of its stride: as far a view, four times as many positions."""
+    return Network(
+        *conv_bn(3, first // 2), SeparableConv(first // 2, first),
+        SeparableConv(first, second, stride=2), SeparableConv(second, second, times=2),
+        SeparableConv(second, third, stride=2), SeparableConv(third, third, times=3),
+        SeparableConv(third, fourth, dilation=2), SeparableConv(fourth, fourth, times=2, dilation=2),
+        *classifier(fourth),
     )

@@ -147,12 +147,28 @@ def _pictures(images) -> np.ndarray:
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images must be (N, C, H, W) with 1 or 3 channels, not {tuple(images.shape)}")
     if images.is_floating_point():
-        if images.numel() and (images.min() < 0 or images.max() > 1):
+        if images.numel() and (images.min() < -1e-5 or images.max() > 1 + 1e-5):  # rounding is forgiven
             raise ValueError("float images must lie in [0, 1]: show them before they are normalised, or undo that")
-        images = (images * 255).round().to(torch.uint8)
+        images = (images * 255).round().clamp(0, 255).to(torch.uint8)
     elif images.dtype != torch.uint8:
         raise ValueError(f"images must be uint8 or float in [0, 1], not {images.dtype}")
     return images.permute(0, 2, 3, 1).squeeze(-1).numpy()
+
+
+@_styled
+def heat(images, maps, captions: list[str], title: str | None = None) -> Figure:
+    """Images (N, C, H, W), and below each the same with its map (N, H, W), from 0 to 1, laid over it in colour."""
+    pictures = _pictures(images)
+    _same_length(images=pictures, maps=maps, captions=captions)
+    n = len(pictures)
+    fig, axes = plt.subplots(2, n, figsize=(1.25 * n, 3.3 + (0.3 if title else 0)), squeeze=False)
+    for above, below, picture, heat_map, caption in zip(*axes, pictures, maps, captions, strict=True):
+        _show(above, picture, caption, size=9)
+        _show(below, picture, "")
+        below.imshow(torch.as_tensor(heat_map).cpu(), cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+    if title:
+        fig.suptitle(title, fontsize=STYLE["axes.titlesize"])
+    return fig
 
 
 # --- the data and the errors, counted ----------------------------------------------------------------------------
@@ -170,6 +186,23 @@ def class_counts(labels, classes: list[str]) -> Figure:
     ax.margins(y=0.1)
     slanted = sum(map(len, classes)) > 100  # long names would run into each other
     ax.set_xticks(range(len(classes)), classes, fontsize=10, **(SLANTED if slanted else {}))
+    return fig
+
+
+@_styled
+def per_class_accuracy(labels, predictions, classes: list[str]) -> Figure:
+    """How many of each class's images are predicted rightly, in percent, lowest first; N class numbers each."""
+    labels, predictions = _numbers(labels), _numbers(predictions)
+    _same_length(labels=labels, predictions=predictions)
+    right = np.bincount(labels[labels == predictions], minlength=len(classes))
+    percent = 100 * right / np.maximum(np.bincount(labels, minlength=len(classes)), 1)
+    order = np.argsort(percent, kind="stable")
+    fig, ax = plt.subplots(figsize=(9, 3.2))
+    bars = ax.bar([classes[k] for k in order], percent[order])
+    ax.bar_label(bars, [f"{value:.1f}" for value in percent[order]], fontsize=10)
+    ax.set(ylabel="accuracy (%)", xlabel="class", ylim=(0, 110))
+    ax.set_yticks(range(0, 101, 20))
+    ax.grid(False, axis="x")
     return fig
 
 
@@ -322,6 +355,26 @@ def receptive_field_growth(tables: dict[str, list[Row]], input_size=None) -> Fig
     ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize=10)
+    return fig
+
+
+@_styled
+def footprints(windows: dict[str, torch.Tensor], size: int = 11) -> Figure:
+    """What one output pixel sees of the input: the darker, the more weight a pixel has; white, none.
+
+    Args:
+        windows: a name -> the map of `common.receptive_field.window`.
+        size: how many pixels around the window's centre to show, an odd number.
+    """
+    fig, panels = plt.subplots(1, len(windows), figsize=(2.1 * len(windows), 2.5), squeeze=False)
+    for ax, (name, window) in zip(panels[0], windows.items(), strict=True):
+        seen = window.nonzero()
+        top, left = (int(side) for side in (seen.amin(0) + seen.amax(0)) // 2 - size // 2)
+        ax.pcolormesh(window[top : top + size, left : left + size], cmap="Blues", vmin=0, vmax=1, edgecolors="#CCCCCC",
+                      linewidth=0.6)
+        ax.set_title(f"{name}\n{len(seen)} pixels", fontsize=10)
+        ax.set(aspect="equal", xticks=[], yticks=[])
+        ax.grid(False)
     return fig
 
 

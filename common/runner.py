@@ -12,7 +12,7 @@ from common.notebooks import ROOT, CourseError
 CLOSING = ["S7_mnist/3_augmentation", "S8_norms/5_side_by_side"]  # a session's last notebook: what `make run` runs
 SEEDS = {  # runs published
     "S7_mnist/1_structure": 1, "S7_mnist/2_regularization": 1, "S7_mnist/3_augmentation": 5,
-    "S8_norms/1_layout": 1, "S8_norms/2_batch_norm": 1, "S8_norms/3_group_norm": 1, "S8_norms/4_layer_norm": 1,
+    "S8_norms/1_layout": 1, "S8_norms/2_batch_norm": 3, "S8_norms/3_group_norm": 3, "S8_norms/4_layer_norm": 3,
     "S8_norms/5_side_by_side": 1,
 }
 

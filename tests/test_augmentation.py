@@ -5,9 +5,10 @@ import math
 
 import pytest
 import torch
+from scipy.stats import ks_2samp  # albumentations brings it
 from torch import Generator
 
-from common.augmentation import AUGMENTATIONS, affine, augment, crop, cutout, flip
+from common.augmentation import AUGMENTATIONS, BRIEF, BRIEF_BATCHED, affine, augment, crop, cutout, flip
 from common.data import MEAN
 
 torch.set_num_threads(1)
@@ -38,7 +39,7 @@ def uniform(values: torch.Tensor, low: float, high: float) -> bool:
 # What holds for all of them
 
 EVERY = {"flip": {}, "crop": {"padding": 2}, "affine": {"shift": 0.1, "scale": 0.1, "rotate": 10, "shear": 5},
-         "cutout": {"size": 3, "fill": (0.1, 0.2, 0.3)},
+         "shift_scale_rotate": {"rotate": 30, "p": 1.0}, "cutout": {"size": 3, "fill": (0.1, 0.2, 0.3)},
          "albumentations": {"transforms": (("ShiftScaleRotate", {"rotate_limit": 30, "p": 1.0}),)}}
 
 
@@ -89,7 +90,7 @@ def test_augment_applies_the_steps_in_order():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="unknown augmentation 'mixup'; known: flip, crop, affine, cutout"):
+    with pytest.raises(ValueError, match="unknown augmentation 'mixup'; known: flip, crop, affine, shift_scale_rotate, cutout"):
         augment(noise(2), draws(), [("mixup", {})])
     with pytest.raises(TypeError, match="degrees"):
         augment(noise(2), draws(), [("affine", {"degrees": 3})])
@@ -297,3 +298,85 @@ def test_albumentations_flips_and_cuts_as_stated():
 def test_albumentations_refuses_what_it_would_ignore(transforms):
     with pytest.raises(ValueError, match="can't make"):
         augment(torch.zeros(1, 3, 32, 32), draws(0), (("albumentations", {"transforms": transforms}),))
+
+
+# --- the brief's three transforms, by albumentations and by the batch ---------------------------------------------
+
+RAMP = torch.arange(32) * 8 / 255  # a pixel's value says where it came from
+POSITIONS = torch.stack([RAMP.expand(32, 32), RAMP.view(32, 1).expand(32, 32), torch.zeros(32, 32)])
+COVERED = (0.0, 0.0, 1.0)  # a fill that the third channel tells from the image
+
+
+def drawn(steps, name: str, n: int, **options) -> torch.Tensor:
+    """The image of positions, `n` times, through the one transform `name` of `steps` with some options changed."""
+    steps = steps[0][1]["transforms"] if steps is BRIEF else steps
+    step = (name, {**dict(steps)[name], **options})
+    steps = (("albumentations", {"transforms": (step,)}),) if name[0].isupper() else (step,)
+    return augment(POSITIONS.expand(n, -1, -1, -1), torch.Generator().manual_seed(0), steps)
+
+
+def motions(images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The shift (pixels), scale and angle (degrees) of each image, from where its pixels came from."""
+    centred = torch.arange(32) - 15.5
+    at = torch.stack([centred.expand(32, 32), centred.view(32, 1).expand(32, 32), torch.ones(32, 32)], 2)
+    found = []
+    for image in images:
+        inside = image[2] == 0
+        inside[[0, -1]] = inside[:, [0, -1]] = False
+        found.append(torch.linalg.lstsq(at[inside], image[:2, inside].T * 255 / 8 - 15.5).solution.T)
+    source = torch.stack(found)  # (N, 2, 3): output position -> input position
+    motion = torch.linalg.inv(source[:, :, :2])
+    shift = -(motion @ source[:, :, 2:]).squeeze(2)
+    return {"shift x": shift[:, 0].round(), "shift y": shift[:, 1].round(),
+            "scale x": motion[:, :, 0].norm(dim=1), "scale y": motion[:, :, 1].norm(dim=1),
+            "angle": torch.rad2deg(torch.atan2(motion[:, 1, 0], motion[:, 0, 0]))}
+
+
+def same_distribution(one, other) -> bool:
+    return ks_2samp(one, other).pvalue > 0.001
+
+
+def test_both_flip_half_of_the_images():
+    for steps, name in ((BRIEF, "HorizontalFlip"), (BRIEF_BATCHED, "flip")):
+        mirrored = drawn(steps, name, 4000)[:, 0, 0, 0] > 0.5
+        assert 0.46 < mirrored.float().mean() < 0.54  # five standard deviations
+
+
+def test_both_move_images_alike():
+    theirs = motions(drawn(BRIEF, "ShiftScaleRotate", 2000, p=1.0, fill=(0, 0, 255)))
+    ours = motions(drawn(BRIEF_BATCHED, "shift_scale_rotate", 2000, p=1.0, fill=COVERED))
+    for name, low, high, margin in (("shift x", -3, 3, 0), ("shift y", -3, 3, 0), ("scale x", 0.9, 1.1, 0.002),
+                                    ("scale y", 0.9, 1.1, 0.002), ("angle", -10, 10, 0.1)):
+        for found in (theirs[name], ours[name]):
+            assert low - margin <= found.min() <= low + 2 * margin and high - 2 * margin <= found.max() <= high + margin
+        assert same_distribution(theirs[name], ours[name]), name
+    plain = motions(affine(POSITIONS.expand(2000, -1, -1, -1), torch.Generator().manual_seed(0), shift=0.1, scale=0.1,
+                           rotate=10, fill=COVERED))
+    assert not same_distribution(theirs["shift x"], plain["shift x"])  # so the comparison can fail
+
+
+def test_both_move_half_of_the_images():
+    for steps, name in ((BRIEF, "ShiftScaleRotate"), (BRIEF_BATCHED, "shift_scale_rotate")):
+        moved = (drawn(steps, name, 4000) - POSITIONS).abs().amax((1, 2, 3)) > 1e-3
+        assert 0.46 < moved.float().mean() < 0.54
+
+
+def test_both_cover_alike():
+    corners = {}
+    for steps, name, fill in ((BRIEF, "CoarseDropout", (0, 0, 255)), (BRIEF_BATCHED, "cutout", COVERED)):
+        hole = drawn(steps, name, 3000, p=1.0, fill=fill)[:, 2] == 1
+        rows, columns = hole.any(2), hole.any(1)
+        assert (hole.sum((1, 2)) == 256).all() and (rows.sum(1) == 16).all() and (columns.sum(1) == 16).all()
+        corners[name] = [side.float().argmax(1) for side in (rows, columns)]
+        assert all(side.unique().tolist() == list(range(17)) for side in corners[name])
+        assert 0.46 < (drawn(steps, name, 4000, fill=fill)[:, 2] == 1).any(2).any(1).float().mean() < 0.54
+    for theirs, ours in zip(*corners.values(), strict=True):
+        assert same_distribution(theirs, ours)
+
+
+def test_both_fill_with_the_mean_of_cifar10():
+    image = torch.zeros(64, 3, 32, 32)
+    mean = torch.tensor(MEAN["cifar10"])
+    for steps in (BRIEF, BRIEF_BATCHED):
+        changed = augment(image, torch.Generator().manual_seed(0), steps)
+        assert (changed.amax((0, 2, 3)) - mean).abs().max() < 0.5 / 255 + 1e-3

@@ -1,0 +1,167 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # S9.1 Five convolutions: what each sees and what it costs
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/1_convolutions.ipynb)
+#
+# Standard, strided, dilated, depthwise separable and 1x1: five ways to make one map from another. They differ in what
+# an output pixel sees, in how many weights they have and in how much they compute. No training here; everything is
+# exact, and takes seconds.
+
+# %% tags=["setup"]
+# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+URL = "https://github.com/owner/small-cnn-course"
+clone = Path.cwd() / "small-cnn-course"
+folders = [Path.cwd(), *Path.cwd().parents, clone]
+ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
+
+
+def shell(*command: str, hint: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
+
+
+if ROOT is None:
+    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is there a network?")
+    ROOT = clone
+if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
+    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    missing = [name + versions for name, versions in needed
+               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
+    if missing:
+        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+# %% tags=["parameters"]
+preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (what is published)
+seed: int = 0  # random seed of the run
+epochs: int = None  # training epochs; None: as the preset says
+train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
+output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
+
+# %%
+from collections import OrderedDict
+
+import torch
+from IPython.display import Markdown
+from torch import nn
+
+from common import experiment, plots, report
+from common.receptive_field import receptive_field, window
+
+run = experiment.start("S9_advanced_conv", "1_convolutions", preset, seed, epochs, train, output)
+torch.manual_seed(seed)
+inputs, outputs, side = 32, 64, 32
+
+# %% [markdown]
+# ## What they cost
+#
+# All five make 64 channels of 32, from a map of 32 x 32 pixels. A 3x3 convolution has 9 x 32 weights for each of its 64
+# outputs, and uses each weight once for every output pixel. The others save in different places: a stride leaves out
+# output pixels, the separable one takes the 3x3 window and the mixing of channels apart, and 1x1 has no window at all.
+# A dilation saves nothing; it moves the nine weights apart.
+
+# %%
+separable = OrderedDict(depthwise=nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+                        pointwise=nn.Conv2d(inputs, outputs, 1, bias=False))
+convolutions = {
+    "3x3": nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+    "3x3, stride 2": nn.Conv2d(inputs, outputs, 3, padding=1, stride=2, bias=False),
+    "3x3, dilation 2": nn.Conv2d(inputs, outputs, 3, padding=2, dilation=2, bias=False),
+    "depthwise separable": nn.Sequential(separable),
+    "1x1": nn.Conv2d(inputs, outputs, 1, bias=False),
+}
+standard = convolutions["3x3"]
+shape = (inputs, side, side)
+rows = []
+for name, layer in convolutions.items():
+    out = tuple(layer(torch.zeros(1, *shape)).shape[1:])
+    macs = experiment.multiply_accumulates(layer, shape)
+    rows.append(f"| {name} | {' x '.join(map(str, out))} | {experiment.count_parameters(layer):,} | {macs / 1e6:.2f} "
+                f"| {macs / experiment.multiply_accumulates(standard, shape):.0%} |")
+Markdown("\n".join(["| convolution | output, C x H x W | parameters | million multiply-accumulates | of the 3x3 |",
+                    "| --- | --- | ---: | ---: | ---: |", *rows]))
+
+# %% [markdown]
+# ## What one output pixel sees
+#
+# Its *footprint*: the input pixels on which it depends, found by the gradient. A stride doesn't change what a pixel
+# sees, only how far its neighbour is. The dilated convolution sees as far as a 5x5, through nine holes. (The weights
+# are random: the darker a pixel, the more it counts here.)
+
+# %%
+plots.footprints({name: window(layer, shape) for name, layer in convolutions.items()})
+
+# %% [markdown]
+# ## How far a stack of them sees
+#
+# Four layers of each. A stride doubles the *jump*, the distance on the input between two neighbouring output pixels,
+# so that everything after it takes twice as large steps: the view grows exponentially. With dilation it is made to
+# grow by hand: with dilations of 1, 2, 4, 8 the curve is that of the strides, point for point. 1x1 convolutions see
+# one pixel for ever.
+
+# %%
+def stack(*layers: dict) -> nn.Sequential:
+    """3x3 convolutions of one channel; each of `layers` says what is special about one."""
+    return nn.Sequential(*(nn.Conv2d(1, 1, 3, **{"padding": options.get("dilation", 1), "bias": False, **options})
+                           for options in layers))
+
+
+stacks = {
+    "3x3": stack({}, {}, {}, {}),
+    "stride 2 in every layer": stack(*[{"stride": 2}] * 4),
+    "dilation 2 in every layer": stack(*[{"dilation": 2}] * 4),
+    "dilations 1, 2, 4, 8": stack(*({"dilation": d} for d in (1, 2, 4, 8))),
+    "1x1": nn.Sequential(*(nn.Conv2d(1, 1, 1, bias=False) for _ in range(4))),
+}
+tables = {name: receptive_field(layers, (1, 64, 64)) for name, layers in stacks.items()}
+plots.receptive_field_growth(tables)
+
+# %%
+report.receptive_fields(tables["dilations 1, 2, 4, 8"])
+
+# %% [markdown]
+# ## The checkerboard
+#
+# Dilations of 2 on top of each other look only at every second pixel, for ever: each output pixel knows a quarter of
+# its window, its neighbour knows another quarter, and the two never meet. A stack whose dilations share no factor,
+# 1, 2, 3, sees as far and leaves no hole. After Wang et al., "Understanding Convolution for Semantic Segmentation",
+# 2018.
+
+# %%
+boards = {f"dilations {', '.join(map(str, dilations))}": stack(*({"dilation": d} for d in dilations))
+          for dilations in ((1, 1, 1), (2, 2, 2), (1, 2, 3))}
+footprints = {name: window(layers, (1, 64, 64)) for name, layers in boards.items()}
+plots.footprints(footprints, size=15)
+
+# %%
+rows = []
+for name, seen in footprints.items():
+    pixels, width = int((seen > 0).sum()), receptive_field(boards[name], (1, 64, 64))[-1].rf_out
+    rows.append(f"| {name} | {width} x {width} | {pixels} | {pixels / width**2:.0%} |")
+Markdown("\n".join(["| three layers | window, pixels | pixels seen | of the window |", "| --- | ---: | ---: | ---: |",
+                    *rows]))
+
+# %% [markdown]
+# ## What follows for the session
+#
+# - Where the number of channels is large, nearly all weights of a 3x3 convolution mix channels; the separable one keeps
+#   the mixing and pays for the window once a channel.
+# - A stride in place of a max-pool is a layer that learns what to keep, and all that comes after it costs a quarter.
+# - A dilation sees as far as a stride would make the next layer see, and keeps all positions: nothing is saved.
