@@ -12,9 +12,10 @@
 # # S7.3 Augmentation and the learning rate: past 99.4 %, and our own network
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S7_mnist/3_augmentation.ipynb)
 #
-# The regularized network stays as it is; what changes is what it is shown and how fast it learns. Small rotations and
-# a learning rate that drops when it stops paying; then shifts, scales and shears with a learning rate that rises and
-# falls once. At the end our own networks: one that spends the 8,000 parameters better, one that needs far fewer.
+# The regularized network stays as it is; what changes is what it is shown and how fast it learns. First small rotations
+# and, as its source has it, a learning rate that drops when it stops paying; then shifts, scales and shears, and one
+# cycle again, with a peak six times as high. At the end our own networks: one that spends the 8,000 parameters better,
+# one that needs far fewer.
 
 # %% tags=["setup"]
 # Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.

@@ -139,9 +139,9 @@ report.receptive_fields(tables["dilations 1, 2, 4, 8"])
 # %% [markdown]
 # ## The checkerboard
 #
-# Dilations of 2 on top of each other look only at every second pixel, for ever: each output pixel knows a quarter of
-# its window, its neighbour knows another quarter, and the two never meet. A stack whose dilations share no factor,
-# 1, 2, 3, sees as far and leaves no hole. After Wang et al., "Understanding Convolution for Semantic Segmentation",
+# Dilations of 2 on top of each other look only at every second pixel, for ever: each output pixel knows about a quarter
+# of its window, its neighbour knows another quarter, and the two never meet. With dilations of 1, 2, 3 a stack sees as
+# far and leaves no hole. After Wang et al., "Understanding Convolution for Semantic Segmentation",
 # 2018.
 
 # %%
@@ -161,7 +161,7 @@ Markdown("\n".join(["| three layers | window, pixels | pixels seen | of the wind
 # %% [markdown]
 # ## What follows for the session
 #
-# - Where the number of channels is large, nearly all weights of a 3x3 convolution mix channels; the separable one keeps
-#   the mixing and pays for the window once a channel.
+# - A separable convolution keeps the mix of the channels and pays for the window once a channel: the more channels,
+#   the smaller the window's share.
 # - A stride in place of a max-pool is a layer that learns what to keep, and all that comes after it costs a quarter.
 # - A dilation sees as far as a stride would make the next layer see, and keeps all positions: nothing is saved.

@@ -5,11 +5,14 @@ and returns a tensor of the same shape. A recipe names them as data: (("affine",
 """
 
 import math
+import os
 import warnings
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+
+from common.data import MEAN
 
 
 def flip(images: Tensor, generator: Generator, p: float = 0.5) -> Tensor:
@@ -93,10 +96,20 @@ def albumentations(images: Tensor, generator: Generator, transforms: tuple) -> T
     """Pass each image through an albumentations pipeline, one after the other on the CPU.
 
     `transforms` is a sequence of (class name, keyword arguments), e.g. (("HorizontalFlip", {"p": 0.5}),). The images
-    are given to it as bytes, so a fill is in 0..255. Slower than the operations above by a factor of ten and more.
+    are given to it as bytes, so a fill is in 0..255. Notebook S9.2 says what it costs.
 
     Raises ValueError for a transform that albumentations doesn't have or for an argument that it would ignore.
     """
+    seed = torch.randint(2**31, (), generator=generator, device=generator.device).item()
+    pipeline = make_pipeline(transforms, seed)
+    pictures = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    changed = torch.stack([torch.from_numpy(pipeline(image=picture)["image"]) for picture in pictures])
+    return changed.permute(0, 3, 1, 2).to(images.device) / 255
+
+
+def make_pipeline(transforms: tuple, seed: int | None = None):
+    """Return the albumentations pipeline of `transforms`; see `albumentations`, also for what it raises."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for its newest version
     import albumentations as A  # takes seconds: only where it is used
 
     with warnings.catch_warnings():
@@ -106,11 +119,7 @@ def albumentations(images: Tensor, generator: Generator, transforms: tuple) -> T
             steps = [getattr(A, name)(**options) for name, options in transforms]
         except (AttributeError, TypeError, ValueError, UserWarning) as error:
             raise ValueError(f"albumentations {A.__version__} can't make {transforms}: {error}") from None
-    seed = torch.randint(2**31, (), generator=generator, device=generator.device).item()
-    pipeline = A.Compose(steps, seed=seed)
-    pictures = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    changed = torch.stack([torch.from_numpy(pipeline(image=picture)["image"]) for picture in pictures])
-    return changed.permute(0, 3, 1, 2).to(images.device) / 255
+    return A.Compose(steps, seed=seed)
 
 
 def _resample(images: Tensor, generator: Generator, matrix: Tensor, p: float, fill: tuple[float, ...] | None) -> Tensor:
@@ -142,18 +151,18 @@ AUGMENTATIONS = {"flip": flip, "crop": crop, "affine": affine, "shift_scale_rota
 
 
 # The transforms that the brief of session 9 names, and the same three a batch at a time. The fill is CIFAR-10's mean.
+FILL = tuple(round(255 * value) for value in MEAN["cifar10"])
 BRIEF = (("albumentations", {"transforms": (
     ("HorizontalFlip", {"p": 0.5}),
-    ("ShiftScaleRotate", {"shift_limit": 0.1, "scale_limit": 0.1, "rotate_limit": 10, "border_mode": 0,
-                          "fill": (125, 123, 114), "p": 0.5}),
+    ("ShiftScaleRotate", {"shift_limit": 0.1, "scale_limit": 0.1, "rotate_limit": 10, "border_mode": 0, "fill": FILL,
+                          "p": 0.5}),
     ("CoarseDropout", {"num_holes_range": (1, 1), "hole_height_range": (16, 16), "hole_width_range": (16, 16),
-                       "fill": (125, 123, 114), "p": 0.5}),
+                       "fill": FILL, "p": 0.5}),
 )}),)
 BRIEF_BATCHED = (
     ("flip", {"p": 0.5}),
-    ("shift_scale_rotate", {"shift": 0.1, "scale": 0.1, "rotate": 10, "fill": (125 / 255, 123 / 255, 114 / 255),
-                            "p": 0.5}),
-    ("cutout", {"size": 16, "fill": (125 / 255, 123 / 255, 114 / 255), "p": 0.5}),
+    ("shift_scale_rotate", {"shift": 0.1, "scale": 0.1, "rotate": 10, "fill": MEAN["cifar10"], "p": 0.5}),
+    ("cutout", {"size": 16, "fill": MEAN["cifar10"], "p": 0.5}),
 )
 
 

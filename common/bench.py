@@ -4,7 +4,8 @@ Both train the same network, with the same random motions of the images, at batc
 Ours: the images as one tensor of bytes in memory, augmented a batch at a time, channels_last, a cheaper dropout, and an
 allocator that keeps its memory (the MALLOC_* variables, which have to be set before the process starts).
 The textbook's: a DataLoader of 2 workers which transforms one PIL image at a time (with the transforms' defaults, so
-an affine motion takes the nearest pixel where ours interpolates), contiguous tensors, `nn.Dropout`.
+an affine motion takes the nearest pixel where ours interpolates; by albumentations in session 9), contiguous tensors,
+`nn.Dropout`.
 Each round is a process of its own; the two take turns, so that a slow minute of the machine hits both.
 Run it on an idle machine: beside another process, threads that wait for each other take ten times as long.
 """
@@ -19,11 +20,13 @@ from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from common import models, results
+from common.augmentation import BRIEF, BRIEF_BATCHED, make_pipeline
 from common.data import MEAN, ROOT, STD, datasets, download, find, load
 from common.experiment import machine
 from common.layers import Dropout, ReluDropout
@@ -41,6 +44,7 @@ class Case(NamedTuple):
     make_model: Callable[[], nn.Module]
     data: str
     augmentation: tuple  # of a recipe
+    of_textbook: tuple = ()  # the same by albumentations, where the textbook's loop takes that and not torchvision
 
 
 CASES = {
@@ -48,6 +52,8 @@ CASES = {
                      (("affine", {"shift": 0.08, "scale": 0.1, "rotate": 8.0, "shear": 6.0}),)),
     "S8_norms": Case("37,664-parameter network, batch norm", models.widened_input, "cifar10",
                      (("crop", {"padding": 4}), ("flip", {}))),
+    "S9_advanced_conv": Case("178,178-parameter network, ours with batched transforms", models.inverted_bottlenecks,
+                             "cifar10", BRIEF_BATCHED, BRIEF),
 }
 
 
@@ -64,16 +70,36 @@ def ours(case: Case) -> float:
     return STEPS * recipe.batch_size / (time.perf_counter() - start)
 
 
-def textbook(case: Case) -> float:
-    """Return the images a second of the loop that tutorials show."""
-    from torchvision import transforms  # after common.data, which makes it importable
-
+def by_torchvision(transforms, augmentation: tuple) -> list:
+    """Return the transforms of one PIL image that do what `augmentation` does to a batch."""
     pieces = {"affine": lambda shift, scale, rotate, shear: transforms.RandomAffine(
                   rotate, translate=(shift, shift), scale=(1 - scale, 1 + scale), shear=shear),
               "crop": lambda padding: transforms.RandomCrop(32, padding=padding, padding_mode="reflect"),
               "flip": transforms.RandomHorizontalFlip}
-    transform = transforms.Compose([*(pieces[name](**options) for name, options in case.augmentation),
-                                    transforms.ToTensor(), transforms.Normalize(MEAN[case.data], STD[case.data])])
+    return [pieces[name](**options) for name, options in augmentation]
+
+
+class ByAlbumentations:
+    """A transform of one PIL image; a class, because a worker of the DataLoader can't be sent a lambda."""
+
+    def __init__(self, steps: tuple):
+        self.pipeline = make_pipeline(steps)
+
+    def __call__(self, picture):
+        return self.pipeline(image=np.asarray(picture))["image"]
+
+
+def textbook(case: Case) -> float:
+    """Return the images a second of the loop that tutorials show."""
+    from torchvision import transforms  # after common.data, which makes it importable
+
+    if case.of_textbook:
+        (_, options), = case.of_textbook
+        varied = [ByAlbumentations(options["transforms"])]
+    else:
+        varied = by_torchvision(transforms, case.augmentation)
+    transform = transforms.Compose([*varied, transforms.ToTensor(),
+                                    transforms.Normalize(MEAN[case.data], STD[case.data])])
     kind = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[case.data]
     train = kind(str(find(case.data)), train=True, transform=transform)
     loader = torch.utils.data.DataLoader(train, 128, shuffle=True, drop_last=True, num_workers=2)

@@ -83,7 +83,7 @@ class Experiment(NamedTuple):
                 result = results.load(path)
                 result["targets"] = targets.check(limits, result)  # today's
                 show(result, path)
-                model.load_state_dict(torch.load(path.with_suffix(".pt"), weights_only=True))
+                model.load_state_dict(torch.load(path.with_suffix(".pt"), "cpu", weights_only=True))
                 break
         else:
             if self.train == "never":
@@ -146,6 +146,7 @@ def trained(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], see
     return {
         "params": count_parameters(model),
         "receptive_field": max(max(field) if isinstance(field, tuple) else field for field in fields),
+        **{kind: len(names) for kind, names in layer_kinds(model).items()}, "transforms": len(transforms(recipe)),
         "max_epochs": recipe.epochs, "epochs": len(curve), "accuracy": curve[-1]["test_accuracy"],
         "train_accuracy": curve[-1]["train_accuracy"], "curve": curve,
         "seconds": sum(row["seconds"] for row in curve), **machine(data[0].images.device), "git_commit": git_commit(),
@@ -156,7 +157,7 @@ def trained(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], see
 def save(result: dict, model: nn.Module, path: Path) -> dict:
     """Write `result` to `path`, a .json, and the model's weights beside it; return the result as it will be read."""
     weights = io.BytesIO()
-    torch.save(model.state_dict(), weights)
+    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, weights)
     results.write(path.with_suffix(".pt"), weights.getvalue())
     results.write(path, json.dumps(result, indent=1) + "\n")
     return results.load(path)
@@ -186,7 +187,7 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
     if not path.with_suffix(".pt").exists():
         return "its weights are missing"
     try:
-        seeded(make_model, 0).load_state_dict(torch.load(path.with_suffix(".pt"), weights_only=True))
+        seeded(make_model, 0).load_state_dict(torch.load(path.with_suffix(".pt"), "cpu", weights_only=True))
     except Exception:  # a damaged file fails in many ways
         return "its weights are damaged"
     here = machine(data[0].images.device)
@@ -224,6 +225,28 @@ def check_fresh(folder: Path, prefix: str, make_model, recipe: Recipe, data: tup
     for path in paths:
         if reason := stale(path, make_model, recipe, data):
             raise StaleError(f"{os.path.relpath(path, ROOT)} is stale: {reason}; `make results` makes it anew")
+
+
+def layer_kinds(model: nn.Module) -> dict[str, list[str]]:
+    """Return the names of the layers that a brief may ask for, by kind.
+
+    The kinds: depthwise (a convolution with a filter for each channel), dilated, max_pools, global_pools, linear.
+    """
+    def depthwise(layer):
+        return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels == layer.out_channels
+
+    kinds = {"depthwise": depthwise,
+             "dilated": lambda layer: isinstance(layer, nn.Conv2d) and max(layer.dilation) > 1,
+             "max_pools": lambda layer: isinstance(layer, nn.MaxPool2d | nn.AdaptiveMaxPool2d),
+             "global_pools": lambda layer: isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)),
+             "linear": lambda layer: isinstance(layer, nn.Linear)}
+    return {kind: [name for name, layer in model.named_modules() if belongs(layer)] for kind, belongs in kinds.items()}
+
+
+def transforms(recipe: Recipe) -> list[str]:
+    """Return the names of the transforms by which a recipe augments, those of albumentations one by one."""
+    return [transform for name, options in recipe.augmentation
+            for transform in ([step for step, _ in options["transforms"]] if name == "albumentations" else [name])]
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -23,7 +23,7 @@ def grad_cam(model: nn.Module, inputs: Tensor, layer: nn.Module) -> Tensor:
     maps = []
     hook = layer.register_forward_hook(lambda module, inputs, output: maps.append(output))
     try:
-        logits = model.eval()(inputs.requires_grad_())
+        logits = model.eval()(inputs.detach().clone().requires_grad_())
     finally:
         hook.remove()
     if not maps:

@@ -13,22 +13,50 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        threshold = round(self.p * 256)
-        if not self.training or threshold == 0:
+        if self.is_nothing():
             return x
-        if threshold == 256:  # no byte reaches it
+        if self.threshold() == 256:  # no byte reaches it
             return super().forward(x)
+        return x * self.scaled_mask(x)
+
+    def threshold(self) -> int:
+        return round(self.p * 256)
+
+    def is_nothing(self) -> bool:
+        return not self.training or self.threshold() == 0
+
+    def scaled_mask(self, x: Tensor) -> Tensor:
+        """Return a tensor like `x`: zero where it is dropped, the scale where it is kept."""
+        threshold = self.threshold()
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         strides = torch.empty_like(x, device="meta").stride()  # a mask laid out otherwise than x halves the speed
         draws = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, strides)
-        return x * (draws >= threshold).to(x.dtype).mul_(256 / (256 - threshold))
+        return (draws >= threshold).to(x.dtype).mul_(256 / (256 - threshold))
 
 
 class ReluDropout(Dropout):
-    """ReLU, then `Dropout`."""
+    """ReLU, then `Dropout`, as one step: a large map is written and read less often."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(torch.relu(x))
+        if self.is_nothing() or self.threshold() == 256:
+            return super().forward(torch.relu(x))
+        return _ReluTimesMask.apply(x, self.scaled_mask(x), 256 / (256 - self.threshold()))
+
+
+class _ReluTimesMask(torch.autograd.Function):
+    """relu(x) * mask. Only the product is kept for the gradient: where it isn't zero, the gradient is the scale."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mask: Tensor, scale: float) -> Tensor:
+        product = torch.relu(x).mul_(mask)
+        ctx.save_for_backward(product)
+        ctx.scale = scale
+        return product
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        product, = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, product, 0).mul_(ctx.scale), None, None  # ReLU's own
 
 
 NORMS = ("bn", "gn", "ln")

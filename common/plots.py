@@ -106,10 +106,7 @@ def misclassified(images, labels, predictions, classes: list[str], confidence=No
         wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
         captions = {k: f"{captions[k]} ({_percent(confidence[k])})" for k in wrong}
     if not len(wrong):
-        fig, ax = plt.subplots(figsize=(5, 1))
-        ax.axis("off")
-        ax.text(0.5, 0.5, f"none of {len(labels):,} images is misclassified", ha="center", va="center")
-        return fig
+        return _nothing(f"none of {len(labels):,} images is misclassified")
     shown = wrong[:n]
     title = f"{len(shown)} of {len(wrong):,} misclassified images"
     if confidence is not None:
@@ -132,6 +129,13 @@ def _grid(pictures: np.ndarray, captions: list[str], rows: int, cols: int, title
         _show(ax, picture, caption, size=10)
     if title:
         fig.suptitle(title, fontsize=STYLE["axes.titlesize"])
+    return fig
+
+
+def _nothing(why: str) -> Figure:
+    fig, ax = plt.subplots(figsize=(5, 1))
+    ax.axis("off")
+    ax.text(0.5, 0.5, why, ha="center", va="center")
     return fig
 
 
@@ -161,11 +165,13 @@ def heat(images, maps, captions: list[str], title: str | None = None) -> Figure:
     pictures = _pictures(images)
     _same_length(images=pictures, maps=maps, captions=captions)
     n = len(pictures)
-    fig, axes = plt.subplots(2, n, figsize=(1.25 * n, 3.3 + (0.3 if title else 0)), squeeze=False)
+    if n == 0:
+        return _nothing("no image to show")
+    fig, axes = plt.subplots(2, n, figsize=(1.65 * n, 3.9 + (0.3 if title else 0)), squeeze=False)
     for above, below, picture, heat_map, caption in zip(*axes, pictures, maps, captions, strict=True):
-        _show(above, picture, caption, size=9)
+        _show(above, picture, caption, size=10)
         _show(below, picture, "")
-        below.imshow(torch.as_tensor(heat_map).cpu(), cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+        below.imshow(torch.as_tensor(heat_map).cpu().numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.6)
     if title:
         fig.suptitle(title, fontsize=STYLE["axes.titlesize"])
     return fig
@@ -370,8 +376,8 @@ def footprints(windows: dict[str, torch.Tensor], size: int = 11) -> Figure:
     for ax, (name, window) in zip(panels[0], windows.items(), strict=True):
         seen = window.nonzero()
         top, left = (int(side) for side in (seen.amin(0) + seen.amax(0)) // 2 - size // 2)
-        ax.pcolormesh(window[top : top + size, left : left + size], cmap="Blues", vmin=0, vmax=1, edgecolors="#CCCCCC",
-                      linewidth=0.6)
+        shown = window[top : top + size, left : left + size].numpy()
+        ax.pcolormesh(shown, cmap="Blues", vmin=0, vmax=1, edgecolors="#CCCCCC", linewidth=0.6)
         ax.set_title(f"{name}\n{len(seen)} pixels", fontsize=10)
         ax.set(aspect="equal", xticks=[], yticks=[])
         ax.grid(False)

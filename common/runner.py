@@ -9,11 +9,14 @@ from pathlib import Path
 from common import notebooks, results
 from common.notebooks import ROOT, CourseError
 
-CLOSING = ["S7_mnist/3_augmentation", "S8_norms/5_side_by_side"]  # a session's last notebook: what `make run` runs
+# A session's last notebook: what `make run` runs.
+CLOSING = ["S7_mnist/3_augmentation", "S8_norms/5_side_by_side", "S9_advanced_conv/4_ours"]
 SEEDS = {  # runs published
     "S7_mnist/1_structure": 1, "S7_mnist/2_regularization": 1, "S7_mnist/3_augmentation": 5,
     "S8_norms/1_layout": 1, "S8_norms/2_batch_norm": 3, "S8_norms/3_group_norm": 3, "S8_norms/4_layer_norm": 3,
     "S8_norms/5_side_by_side": 1,
+    "S9_advanced_conv/1_convolutions": 1, "S9_advanced_conv/2_augmentation": 1,
+    "S9_advanced_conv/3_inverted_bottlenecks": 1, "S9_advanced_conv/4_ours": 1,
 }
 
 

@@ -19,6 +19,9 @@ SOURCES = {
         {"params": 47876, "norm": "gn", "accuracy": 73.99},
         {"params": 47364, "norm": "ln", "accuracy": 77.93},
     ],
+    "S9_advanced_conv": [
+        {"params": 178178, "accuracy": 85.28},  # at epoch 25
+    ],
 }
 
 

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 NAMES = {"params": "parameters", "epochs": "epochs", "accuracy": "test accuracy, %",
-         "receptive_field": "receptive field, pixels"}
+         "receptive_field": "receptive field, pixels", "depthwise": "depthwise convolutions",
+         "dilated": "dilated convolutions", "max_pools": "max-pools", "global_pools": "global average pools",
+         "linear": "linear layers", "transforms": "augmenting transforms"}
 BUDGETS = ("params", "epochs")  # known before training
 
 

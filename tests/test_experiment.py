@@ -188,7 +188,8 @@ def test_epochs_until():
 
 # Runs
 
-KEYS = set("""session notebook model norm seed preset params receptive_field max_epochs epochs accuracy train_accuracy
+KEYS = set("""session notebook model norm seed preset params receptive_field depthwise dilated max_pools global_pools
+linear transforms max_epochs epochs accuracy train_accuracy
 curve seconds device threads torch git_commit targets recipe layers trace""".split())
 RECIPE = Recipe(2, 0.1, 16, schedule="one_cycle", augmentation=(("flip", {"p": 0.5}),))
 LIMITS = [Target("params", "<", 200), Target("accuracy", ">=", 101), Target("epochs", "<=", 2)]
@@ -246,6 +247,8 @@ def test_a_result_has_every_key(run, tmp_path):
     assert (result["session"], result["notebook"], result["model"], result["norm"], result["seed"],
             result["preset"]) == ("S7_mnist", "1_test", "tiny", None, 0, "quick")
     assert result["params"] == 4 * 9 + 4 + 4 + 40 and result["max_epochs"] == result["epochs"] == 2
+    assert [result[kind] for kind in ("depthwise", "dilated", "max_pools", "global_pools", "linear", "transforms")] == [
+        0, 0, 0, 1, 0, 1]
     assert result["receptive_field"] == 8  # global average pooling sees the whole image
     assert result["accuracy"] == result["curve"][-1]["test_accuracy"] == evaluate(model, DATA[1])[1]
     assert result["train_accuracy"] == result["curve"][-1]["train_accuracy"]
@@ -454,3 +457,14 @@ def test_git_commit():
     head = subprocess.run(git, capture_output=True, text=True)
     commit = experiment.git_commit()
     assert commit.removesuffix("+") == head.stdout.strip() if head.returncode == 0 else commit is None
+
+
+def test_layer_kinds_and_transforms():
+    model = nn.Sequential(
+        nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 8, 3, groups=4), nn.Conv2d(8, 4, 3, dilation=2), nn.MaxPool2d(2),
+        nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(2), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(4, 10))
+    assert experiment.layer_kinds(model) == {
+        "depthwise": ["0"], "dilated": ["2"], "max_pools": ["3"], "global_pools": ["6"], "linear": ["8"]}
+    by_library = ("albumentations", {"transforms": (("Blur", {}), ("Crop", {}))})
+    recipe = Recipe(1, 0.1, augmentation=(("flip", {}), by_library))
+    assert experiment.transforms(recipe) == ["flip", "Blur", "Crop"] and experiment.transforms(Recipe(1, 0.1)) == []

@@ -1,4 +1,4 @@
-"""The networks of S7 and S8 to the last parameter, and the layers they share."""
+"""The networks of all sessions to the last parameter, and the layers they share."""
 
 import math
 
@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from common import models
-from common.experiment import count_parameters, layer_table, multiply_accumulates, summary
-from common.layers import NORMS, Dropout, ReluDropout, Repeated, SeparableConv, make_norm
+from common.experiment import count_parameters, layer_kinds, layer_table, multiply_accumulates, summary
+from common.layers import NORMS, Dropout, InvertedBottleneck, ReluDropout, Repeated, SeparableConv, make_norm
 from common.receptive_field import measured, receptive_field
 
 torch.set_num_threads(1)
@@ -165,6 +165,49 @@ def test_multiply_accumulates():
     assert multiply_accumulates(model, (3, 32, 32)) == 16 * 16 * 8 * 27 + 16 * 16 * 8 * 9 + 80
 
 
+def test_strides_and_dilations_of_a_separable_conv():
+    assert SeparableConv(4, 4, stride=2)(torch.rand(2, 4, 8, 8)).shape == (2, 4, 4, 4)
+    block = SeparableConv(4, 4, dilation=2)
+    x = torch.rand(2, 4, 8, 8)
+    apart = nn.functional.conv2d(x, block.depthwise.weight, padding=2, dilation=2, groups=4)
+    assert torch.allclose(block(x), torch.relu(x + make_norm("bn", 4)(block.pointwise(apart))), atol=1e-5)
+
+
+@pytest.mark.parametrize("inputs, outputs", [(4, 4), (4, 6)])
+def test_inverted_bottleneck(inputs, outputs):
+    block = InvertedBottleneck(inputs, 8, outputs).eval()
+    x = torch.rand(2, inputs, 5, 5)
+    y = block.depthwise[0](torch.relu(block.expand[0](x)))  # fresh batch norms are the identity, nearly
+    y = block.project[0](torch.relu(y)) + (x if inputs == outputs else block.skip[0](x))
+    assert torch.allclose(block(x), y, atol=1e-4)
+    assert block.depthwise[0].groups == 8
+
+
+# S9
+
+S9 = [("strided", 189_098), ("dilated", 189_098)]
+
+
+def test_the_sources_inverted_bottlenecks():
+    model = models.inverted_bottlenecks()
+    assert count_parameters(model) == 178_178 and "178,178 parameters" in models.inverted_bottlenecks.__doc__
+    spatial = [row for row in receptive_field(model, (3, 32, 32)) if row.kernel != 1]
+    assert [row.rf_out for row in spatial] == [3, 5, 7, 11, 15, 23, 39, 47, 59]
+    assert [row.size_out for row in spatial] == [32, 32, 16, 16, 8, 8, 4, 4, 1]
+
+
+@pytest.mark.parametrize("name, parameters", S9)
+def test_our_networks_of_s9_keep_to_the_brief(name, parameters):
+    make_model = getattr(models, name)
+    model = make_model()
+    assert count_parameters(model) == parameters < 200_000 and f"{parameters:,} parameters" in make_model.__doc__
+    kinds = layer_kinds(model)
+    assert kinds["depthwise"] and kinds["dilated"] and not kinds["max_pools"]
+    assert len(kinds["global_pools"]) == len(kinds["linear"]) == 1
+    assert min(measured(model, (3, 32, 32))) > 44
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
 # Norms
 
 @pytest.mark.parametrize("norm, axes", [("bn", (0, 2, 3)), ("ln", (1, 2, 3))])
@@ -205,6 +248,22 @@ def test_relu_dropout():
     assert torch.allclose(y[kept], x[kept] / 0.75) and (x[kept] > 0).all()
     assert 0.23 < 1 - kept.sum().item() / (x > 0).sum().item() < 0.27
     assert torch.equal(ReluDropout(0.25).eval()(x), torch.relu(x))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.05, 0.5, 1.0])
+def test_relu_dropout_is_relu_and_then_dropout(p):
+    apart = torch.randn(4, 6, 5, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    at_once = apart.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    before = at_once.detach().clone()
+    gradient = torch.randn(4, 6, 5, 5)
+    torch.manual_seed(0)
+    expected = Dropout(p)(torch.relu(apart))
+    torch.manual_seed(0)
+    found = ReluDropout(p)(at_once)
+    assert torch.equal(found, expected) and torch.equal(at_once, before)
+    expected.backward(gradient)
+    found.backward(gradient)
+    assert torch.equal(at_once.grad, apart.grad)
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.25, 0.5, 0.9])

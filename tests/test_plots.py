@@ -55,6 +55,8 @@ def table(depth=3):
     return receptive_field(nn.Sequential(*layers, nn.MaxPool2d(2)), (1, 16, 16))
 
 
+BOARD = torch.zeros(20, 20)
+BOARD[6:13:2, 6:13:2] = 1.0
 CROWD = [point(f"network number {i}", 40_000 + 2_500 * (i % 4), 78 + 0.4 * i, 0.2, bool(i % 2)) for i in range(10)]
 FIGURES = {
     "samples": lambda: plots.samples(IMAGES[:20], LABELS[:20], CLASSES, rows=2),
@@ -67,6 +69,9 @@ FIGURES = {
     "parameters_against_accuracy": lambda: plots.parameters_against_accuracy(CROWD),
     "against_batch_size": lambda: plots.against_batch_size({"a": {4: 60.0, 64: 70.0}, "b": {4: 65.0, 64: 68.0}}),
     "normalized_together": lambda: plots.normalized_together(),
+    "heat": lambda: plots.heat(IMAGES[:8], torch.rand(8, 32, 32), ["true: automobile\npredicted: automobile"] * 8, "a"),
+    "per_class_accuracy": lambda: plots.per_class_accuracy(LABELS, LABELS.flip(0), CLASSES),
+    "footprints": lambda: plots.footprints({"dilations 1, 1, 1": BOARD, "dilations 2, 2, 2": BOARD}),
     "per_seed": lambda: plots.per_seed({"a": [99.41, 99.45], "b": [99.5, 99.52]}),
 }
 
@@ -345,3 +350,27 @@ def test_normalized_together():
                                                  "layer norm: 3 means"]
     assert (numbers[0] == numbers[0][0]).all() and (numbers[2].T == numbers[2][:, 0]).all()
     assert (numbers[1][:, 0] == numbers[1][:, 1]).all() and (numbers[1][:, 1] != numbers[1][:, 2]).all()
+
+
+def test_heat():
+    maps = torch.rand(3, 32, 32, generator=GENERATOR)
+    fig = plots.heat(IMAGES[:3], maps, ["a", "b", "c"], "looked at")
+    assert titles(fig) == ["a", "b", "c"] and fig.get_suptitle() == "looked at"
+    below = fig.axes[3].images
+    assert np.array_equal(below[0].get_array(), IMAGES[0].permute(1, 2, 0).numpy())
+    assert np.allclose(below[1].get_array(), maps[0]) and below[1].get_clim() == (0, 1) and below[1].get_alpha() < 1
+    with pytest.raises(ValueError, match="maps"):
+        plots.heat(IMAGES[:3], maps[:2], ["a", "b", "c"])
+
+
+def test_per_class_accuracy():
+    ax = plots.per_class_accuracy([0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0], ["cat", "dog"]).axes[0]
+    assert ticks(ax.xaxis) == ["dog", "cat"] and [bar.get_height() for bar in ax.patches] == [50, 75]
+    assert texts(ax) == ["50.0", "75.0"] and ax.get_ylabel() == "accuracy (%)"
+
+
+def test_footprints_are_centred_and_counted():
+    ax = plots.footprints({"board": BOARD}, size=11).axes[0]
+    assert ax.get_title() == "board\n16 pixels"
+    shown = np.asarray(ax.collections[0].get_array())
+    assert shown.shape == (11, 11) and np.array_equal(shown, BOARD[4:15, 4:15])
