@@ -115,7 +115,7 @@ def misclassified(images, labels, predictions, classes: list[str], confidence=No
         title = f"{name}: {title}"
     cols = 5
     pictures = _pictures(images[torch.as_tensor(shown)])
-    return _grid(pictures, [captions[k] for k in shown], -(-len(shown) // cols), cols, title, width=2.25)
+    return _grid(pictures, [captions[k] for k in shown], -(-len(shown) // cols), cols, title, width=2.45)
 
 
 def _grid(pictures: np.ndarray, captions: list[str], rows: int, cols: int, title: str | None, width=1.05) -> Figure:
