@@ -199,7 +199,7 @@ only("ln")
 #
 # ### Target
 #
-# The same three networks with batches of 4, 16, 64 and 256 images, 25,000 training images once, SGD alone, and a
+# The same three networks with batches of 4, 16, 64 and 256 images, 15,000 training images once, SGD alone, and a
 # learning rate in proportion to the batch, so that all sizes go equally far on the same images. Batch norm estimates
 # its mean from the batch: with four images it should lose more than the others, whose means don't depend on it.
 
@@ -212,7 +212,7 @@ by_size = {names[norm]: {} for norm in names}
 for norm in names if preset != "quick" else ():
     for size in sizes:
         short = run.recipe(Recipe(epochs=1, lr=0.1 * size / 128, batch_size=size, schedule="one_cycle",
-                                  train_images=25_000, augmentation=varied))
+                                  train_images=15_000, augmentation=varied))
         result, _ = run.run(f"batch_{size}", lambda norm=norm: models.residual(norm), short, data,
                             [Target("params", "<", 50_000)], norm=norm, seeds=1)
         by_size[names[norm]][size] = result["accuracy"]
