@@ -230,7 +230,9 @@ if preset != "quick":
         f"From batches of 64 down to {sizes[0]} images: "
         + ", ".join(f"{name} {-loss:+.2f} points" for name, loss in lost.items()) + ". "
         + (f"{max(lost, key=lost.get).capitalize()} loses most." if max(lost.values()) > 0 else "None loses.")
-        + " One seed each: a point more or less may be chance."
+        + f" At {sizes[0]} images {max(by_size, key=lambda name: by_size[name][sizes[0]])} is ahead all the same: on a "
+        f"short schedule the faster learner wins, and {15_000 // sizes[-1]} steps with batches of {sizes[-1]} are too "
+        "few for any. One seed each: a point more or less may be chance."
     ))
 
 # %% [markdown]

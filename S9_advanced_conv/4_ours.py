@@ -134,7 +134,7 @@ report.receptive_fields(receptive_field(models.strided(), shape))
 # %%
 recipe = run.recipe(
     Recipe(epochs=20, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=BRIEF),
-    quick=Recipe(epochs=6, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=BRIEF),
+    quick=Recipe(epochs=10, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=BRIEF),
 )
 own, own_model = run.run("ours", models.strided, recipe, data, brief(85.0 if preset == "quick" else 89.0))
 
