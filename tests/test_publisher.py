@@ -1,12 +1,13 @@
 """What is published: outputs, figures, READMEs; what is refused; and what the gates see."""
 
+import re
 import shutil
 
 import nbformat
 import pytest
 import small_course
 
-from common import notebooks, publisher, runner
+from common import notebooks, publisher, runner, sources
 from common.notebooks import CourseError
 
 NAME = "S7_mnist/2_second"
@@ -172,3 +173,11 @@ def test_the_first_epoch_at_the_goal():
     assert publisher.reached({"results": runs[:2], "n": 2}, 99.4) == "1.5"
     assert publisher.reached({"results": runs, "n": 3}, 99.4) == "1.5 (2 of 3)"
     assert publisher.reached({"results": runs[2:], "n": 1}, 99.4) == "never"
+
+
+def test_what_notebooks_say_of_sources_is_in_the_table():
+    for name in notebooks.names():
+        session, text = name.split("/")[0], (publisher.ROOT / f"{name}.py").read_text().replace("\n#", "")
+        said = {float(number) for number in re.findall(r"(?:reports?|reaches) (\d\d\.\d\d) %", text)}
+        assert said <= {network["accuracy"] for network in sources.SOURCES[session]}, name
+        assert said or not re.search(r"[23]_(batch|group)_norm", name)  # the pattern still finds them
