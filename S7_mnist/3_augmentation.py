@@ -201,8 +201,7 @@ report.receptive_fields(receptive_field(models.ours(), shape))
 
 # %%
 ours_recipe = run.recipe(
-    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.998, augmentation=variation),
-    quick=Recipe(epochs=11, lr=0.3, schedule="one_cycle", average=0.998, augmentation=variation),
+    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.998, augmentation=variation), quick_epochs=11,
 )
 ours, ours_model = run.run("ours", models.ours, ours_recipe, data, ours_target)
 

@@ -14,7 +14,7 @@
 #
 # The network from which this session starts: four blocks of a 3x3 convolution and an inverted bottleneck, which widens
 # with a 1x1 convolution, looks around with a depthwise one, and narrows again. Its authors report 85.28 % after 25
-# epochs. It is taken apart here, not trained: on a laptop 25 epochs of it take hours, and this course has not run them.
+# epochs. Here it is taken apart, and trained by our recipe.
 
 # %% tags=["setup"]
 # Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
@@ -57,34 +57,32 @@ output: str = ""  # folder for the results; empty: results/ for full, runs/<pres
 
 # %%
 import torch
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from torch import nn
 
-from common import experiment, models, plots, report, targets
+from common import experiment, grad_cam, models, plots, recipes, report
 from common.receptive_field import measured, receptive_field
-from common.targets import Target
+from common.targets import S9_NETWORK, Target
+from common.training import predict
 
 run = experiment.start("S9_advanced_conv", "3_inverted_bottlenecks", preset, seed, epochs, train, output)
 shape = (3, 32, 32)
 model = models.inverted_bottlenecks()
 
 # %% [markdown]
-# ## Target
+# ## The network
 #
-# The brief's lines that can be checked without training: fewer than 200,000 parameters, a receptive field over 44, a
-# depthwise and a dilated convolution, no max-pool, global average pooling and a linear layer.
+# ### Target
+#
+# The brief's every line: fewer than 200,000 parameters, a receptive field over 44, a depthwise and a dilated
+# convolution, no max-pool, global average pooling and a linear layer, and three transforms of the training images. By
+# our recipe it should be right in 87 % of the test images after 25 epochs.
 
 # %%
-brief = [
-    Target("params", "<", 200_000), Target("receptive_field", ">", 44), Target("depthwise", ">=", 1),
-    Target("dilated", ">=", 1), Target("max_pools", "<=", 0), Target("global_pools", ">=", 1),
-    Target("linear", ">=", 1),
-]
+brief = [*S9_NETWORK, Target("transforms", ">=", 3), Target("epochs", "<=", 25), Target("accuracy", ">=", 87.0)]
 print(experiment.summary(model, shape))
 
 # %% [markdown]
-# ## Result
-#
 # The receptive field, layer by layer; each block's 3x3 convolution and depthwise convolution make it grow.
 
 # %%
@@ -93,32 +91,25 @@ report.receptive_fields(table)
 
 # %%
 print("measured by the gradient, before the average: {} x {} pixels".format(*measured(model, shape)))
-kinds = experiment.layer_kinds(model)
-for kind, names in kinds.items():
+for kind, names in experiment.layer_kinds(model).items():
     print(f"{kind}: {', '.join(names) or 'none'}")
-
-# %%
-found = {"params": experiment.count_parameters(model), "receptive_field": max(row.rf_out for row in table),
-         **{kind: len(names) for kind, names in kinds.items()}}
-report.targets({"targets": targets.check(brief, found)})
 
 # %%
 ours = receptive_field(models.strided(), shape)
 plots.receptive_field_growth({"inverted bottlenecks": table, "ours (S9.4)": ours}, input_size=32)
 
 # %% [markdown]
-# ## Analysis
-#
 # Where its parameters are, and where its work:
 
 # %%
 blocks = {"C1": range(4), "C2": range(4, 8), "C3": range(8, 12), "C4": range(12, 16), "O": range(16, 19)}
-rows, side, macs = [], shape, experiment.multiply_accumulates(model, shape)
+all_params, all_macs = experiment.count_parameters(model), experiment.multiply_accumulates(model, shape)
+rows, side = [], shape
 for name, layers in blocks.items():
     block = nn.Sequential(*(model[k] for k in layers)).eval()
-    work, params = experiment.multiply_accumulates(block, side), experiment.count_parameters(block)
-    rows.append(f"| {name} | {' x '.join(map(str, side))} | {params:,} | {params / found['params']:.0%} "
-                f"| {work / 1e6:.2f} | {work / macs:.0%} |")
+    params, macs = experiment.count_parameters(block), experiment.multiply_accumulates(block, side)
+    rows.append(f"| {name} | {' x '.join(map(str, side))} | {params:,} | {params / all_params:.0%} "
+                f"| {macs / 1e6:.2f} | {macs / all_macs:.0%} |")
     side = tuple(block(torch.zeros(1, *side)).shape[1:])
 Markdown("\n".join(["| block | input | parameters | of all | million multiply-accumulates | of all |",
                     "| --- | --- | ---: | ---: | ---: | ---: |", *rows]))
@@ -126,3 +117,39 @@ Markdown("\n".join(["| block | input | parameters | of all | million multiply-ac
 # %% [markdown]
 # The parameters sit at the end, where channels are many; the work is done at the beginning, where pixels are: the first
 # bottleneck computes 160 channels at 32 x 32 positions. A network that is to be fast saves there.
+
+# %% [markdown]
+# ### Result
+
+# %%
+data = train_set, test_set = run.data("cifar10")
+result, trained = run.run("inverted_bottlenecks", models.inverted_bottlenecks, run.recipe(recipes.S9, quick_epochs=2),
+                          data, brief)
+
+# %%
+plots.curves({"inverted bottlenecks": result["curve"]})
+
+# %%
+report.targets(result)
+
+# %%
+confidence, predictions = torch.softmax(predict(trained, test_set), 1).max(1)
+plots.per_class_accuracy(test_set.labels, predictions, test_set.classes)
+
+# %%
+plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
+
+# %%
+plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence)
+
+# %%
+grad_cam.show(trained, trained[-4], test_set, torch.arange(8), predictions, "the first test images")
+
+# %% [markdown]
+# ### Analysis
+
+# %%
+display(Markdown(
+    f"{result['accuracy']:.2f} % after {result['epochs']} epochs, one seed. "
+    f"{report.learned_by_heart(result, trained, train_set)}"
+))

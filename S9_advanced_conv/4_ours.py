@@ -59,13 +59,11 @@ output: str = ""  # folder for the results; empty: results/ for full, runs/<pres
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, models, plots, report
+from common import experiment, grad_cam, models, plots, recipes, report
 from common.augmentation import BRIEF, augment
-from common.data import normalize
-from common.grad_cam import grad_cam
 from common.receptive_field import measured, receptive_field
-from common.targets import Target
-from common.training import Recipe, evaluate, predict
+from common.targets import S9_NETWORK, Target
+from common.training import predict
 
 run = experiment.start("S9_advanced_conv", "4_ours", preset, seed, epochs, train, output)
 shape = (3, 32, 32)
@@ -110,15 +108,8 @@ plots.receptive_field_growth({name: receptive_field(make_model(), shape) for nam
 # 25 epochs by its authors' account; ours should reach 89 in no more.
 
 # %%
-def brief(accuracy: float) -> list[Target]:
-    return [
-        Target("params", "<", 200_000), Target("receptive_field", ">", 44), Target("depthwise", ">=", 1),
-        Target("dilated", ">=", 1), Target("max_pools", "<=", 0), Target("global_pools", ">=", 1),
-        Target("linear", ">=", 1), Target("transforms", ">=", 3), Target("epochs", "<=", 25),
-        Target("accuracy", ">=", accuracy),
-    ]
-
-
+brief = [*S9_NETWORK, Target("transforms", ">=", 3), Target("epochs", "<=", 25),
+         Target("accuracy", ">=", 85.0 if preset == "quick" else 89.0)]
 print(experiment.summary(models.strided(), shape))
 
 # %%
@@ -132,11 +123,8 @@ report.receptive_fields(receptive_field(models.strided(), shape))
 # ### Result
 
 # %%
-recipe = run.recipe(
-    Recipe(epochs=20, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=BRIEF),
-    quick=Recipe(epochs=10, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=BRIEF),
-)
-own, own_model = run.run("ours", models.strided, recipe, data, brief(85.0 if preset == "quick" else 89.0))
+recipe = run.recipe(recipes.S9, quick_epochs=10)
+own, own_model = run.run("ours", models.strided, recipe, data, brief)
 
 # %%
 plots.curves({"ours": own["curve"]})
@@ -167,34 +155,21 @@ plots.misclassified(test_set.images, test_set.labels, predictions, test_set.clas
 
 # %%
 last_map = own_model[-4]  # C4, before the average
-
-
-def looked_at(images, title: str):
-    pictures = test_set.images[images] / 255
-    captions = [f"true: {test_set.classes[test_set.labels[k]]}\npredicted: {test_set.classes[predictions[k]]}"
-                for k in images.tolist()]
-    maps = grad_cam(own_model, normalize(pictures, "cifar10"), last_map)
-    return plots.heat(pictures, maps, captions, title)
-
-
 right = (predictions == test_set.labels).nonzero().flatten()[:8]
-looked_at(right, "predicted rightly")
+grad_cam.show(own_model, last_map, test_set, right, predictions, "predicted rightly")
 
 # %%
 wrong = (predictions != test_set.labels).nonzero().flatten()
 wrong = wrong[confidence[wrong].argsort(descending=True)][:8]
-looked_at(wrong, "predicted wrongly, most confident first")
+grad_cam.show(own_model, last_map, test_set, wrong, predictions, "predicted wrongly, most confident first")
 
 # %% [markdown]
 # ### Analysis
 
 # %%
 summary = run.over_seeds(own)
-plain = evaluate(own_model, train_set)[1]
 display(Markdown(
     f"{own['params']:,} parameters reach {report.accuracy(summary)} % (n = {summary['n']}) after {own['epochs']} "
-    f"epochs; the network {report.first_epoch(summary, 85)}. On the augmented training images, as they were met in "
-    f"the last epoch, it is right in {own['train_accuracy']:.2f} % of the cases; on the same images unchanged in "
-    f"{plain:.2f} %, {plain - own['accuracy']:+.2f} points from the test images. That gap is what it "
-    "has learned by heart; the augmentation hides it from the training curve."
+    f"epochs; the network {report.first_epoch(summary, 85)}. {report.learned_by_heart(own, own_model, train_set)} "
+    "The augmentation hides that gap from the training curve."
 ))

@@ -2,7 +2,7 @@
 
 Both train the same network, with the same random motions of the images, at batch size 128.
 Ours: the images as one tensor of bytes in memory, augmented a batch at a time, channels_last, a cheaper dropout, and an
-allocator that keeps its memory (the MALLOC_* variables, which have to be set before the process starts).
+allocator that keeps its memory (ALLOCATOR's variables, which have to be set before the process starts).
 The textbook's: a DataLoader of 2 workers which transforms one PIL image at a time (with the transforms' defaults, so
 an affine motion takes the nearest pixel where ours interpolates; by albumentations in session 9), contiguous tensors,
 `nn.Dropout`.
@@ -34,7 +34,7 @@ from common.notebooks import ENVIRONMENT, CourseError
 from common.training import Recipe, make_batches, make_optimizer, train_epoch
 
 ROUNDS, WARMUP, STEPS = 7, 20, 100  # rounds of each side; steps before the clock starts, and steps it counts
-MALLOC = {name: value for name, value in ENVIRONMENT.items() if name.startswith("MALLOC_")}
+ALLOCATOR = {name: value for name, value in ENVIRONMENT.items() if name.startswith(("MALLOC_", "GLIBC_"))}
 
 
 class Case(NamedTuple):
@@ -129,8 +129,9 @@ SIDES = {"ours": ours, "textbook": textbook}
 
 def measure(session: str, side: str) -> float:
     """Return what a fresh process measures for `side`."""
-    environment = {**os.environ, **MALLOC} if side == "ours" else {k: v for k, v in os.environ.items()
-                                                                   if k not in MALLOC}
+    environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
+    if side == "ours":
+        environment |= ALLOCATOR
     command = [sys.executable, "-m", "common.bench", session, side]
     return float(subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
 
@@ -156,7 +157,7 @@ def compare(session: str, rounds: int = ROUNDS) -> None:
           for name, values, form in rows)])
     print("", table, "", sep="\n")
     results.write(ROOT / session / "results" / "bench.json", json.dumps({
-        **here, "batch_size": 128, "steps": STEPS, "warmup": WARMUP, "malloc": MALLOC, **rates,
+        **here, "batch_size": 128, "steps": STEPS, "warmup": WARMUP, "allocator": ALLOCATOR, **rates,
         "ratio": ratios, "median_ratio": statistics.median(ratios), "table": table}, indent=1) + "\n")
 
 

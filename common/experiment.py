@@ -49,10 +49,10 @@ class Experiment(NamedTuple):
         train, test = load(name, "cuda" if torch.cuda.is_available() else "cpu")
         return (train[:SMOKE_IMAGES], test[:SMOKE_IMAGES]) if self.preset == "smoke" else (train, test)
 
-    def recipe(self, recipe: Recipe, quick: Recipe | None = None) -> Recipe:
-        """Return `recipe` as this run's preset and epochs want it; in "quick" that is `quick`, where it is given."""
-        if self.preset == "quick" and quick:
-            recipe = quick
+    def recipe(self, recipe: Recipe, quick_epochs: int | None = None) -> Recipe:
+        """Return `recipe` as this run's preset and epochs want it; in "quick" it has `quick_epochs`."""
+        if self.preset == "quick" and quick_epochs:
+            recipe = dataclasses.replace(recipe, epochs=quick_epochs)
         if self.preset == "smoke":
             recipe = dataclasses.replace(recipe, epochs=1, train_images=SMOKE_IMAGES,
                                          validation=min(recipe.validation, SMOKE_IMAGES // 4))

@@ -2,7 +2,11 @@
 
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor, nn
+
+from common import plots
+from common.data import Dataset, normalize
 
 
 def grad_cam(model: nn.Module, inputs: Tensor, layer: nn.Module) -> Tensor:
@@ -32,3 +36,12 @@ def grad_cam(model: nn.Module, inputs: Tensor, layer: nn.Module) -> Tensor:
     weighted = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True).relu().detach()
     large = F.interpolate(weighted, inputs.shape[2:], mode="bilinear", align_corners=False).squeeze(1)
     return large / large.amax((1, 2), keepdim=True).clamp(min=1e-12)
+
+
+def show(model: nn.Module, layer: nn.Module, dataset: Dataset, images: Tensor, predictions: Tensor,
+         title: str) -> Figure:
+    """Draw the images of `dataset` with the numbers `images`, and `grad_cam` over each; `predictions` for all of it."""
+    pictures = dataset.images[images] / 255
+    captions = [f"true: {dataset.classes[dataset.labels[k]]}\npredicted: {dataset.classes[predictions[k]]}"
+                for k in images.tolist()]
+    return plots.heat(pictures, grad_cam(model, normalize(pictures, dataset.name), layer), captions, title)

@@ -27,6 +27,12 @@ class Target(NamedTuple):
         return RELATIONS[self.relation](value, self.limit)
 
 
+# What session 9 asks of a network's layers.
+S9_NETWORK = [Target("params", "<", 200_000), Target("receptive_field", ">", 44), Target("depthwise", ">=", 1),
+              Target("dilated", ">=", 1), Target("max_pools", "<=", 0), Target("global_pools", ">=", 1),
+              Target("linear", ">=", 1)]
+
+
 def check(targets: list[Target], values: dict) -> list[dict]:
     """Compare `values`, a result, with `targets`: a dict {name, limit, value, met} for each."""
     return [{"name": NAMES[t.key], "limit": f"{t.relation} {t.limit:,}", "value": values[t.key],

@@ -64,14 +64,14 @@ def test_an_output_that_is_no_folder(tmp_path):
 
 
 def test_recipe_of_a_preset():
-    full, quick = Recipe(14, 0.1, validation=5000), Recipe(5, 0.2)
+    full, quick = Recipe(14, 0.1, validation=5000), Recipe(5, 0.1, validation=5000)
     presets = {preset: start(**{**GOOD, "preset": preset}) for preset in experiment.PRESETS}
-    assert presets["full"].recipe(full, quick) == full
-    assert presets["quick"].recipe(full, quick) == quick and presets["quick"].recipe(full) == full
-    smoke = presets["smoke"].recipe(full, quick)
+    assert presets["full"].recipe(full, 5) == full
+    assert presets["quick"].recipe(full, 5) == quick and presets["quick"].recipe(full) == full
+    smoke = presets["smoke"].recipe(full, 5)
     assert smoke == dataclasses.replace(full, epochs=1, train_images=512, validation=128)
     for run in presets.values():
-        assert run._replace(epochs=3).recipe(full, quick).epochs == 3
+        assert run._replace(epochs=3).recipe(full, 5).epochs == 3
 
 
 # Targets

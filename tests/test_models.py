@@ -185,7 +185,7 @@ def test_inverted_bottleneck(inputs, outputs):
 
 # S9
 
-S9 = [("strided", 189_098), ("dilated", 189_098)]
+S9 = [("strided", 189_098), ("dilated", 189_098), ("half_size", 96_578)]
 
 
 def test_the_sources_inverted_bottlenecks():
