@@ -108,10 +108,7 @@ plots.image(train_set.images, train_set.labels, train_set.classes, index=0)
 
 # %%
 structure_target = [Target("accuracy", ">=", 95.0), Target("epochs", "<", 15)]
-print(experiment.summary(models.structure(), (1, 28, 28)))
-
-# %%
-report.receptive_fields(receptive_field(models.structure(), (1, 28, 28)))
+report.network(models.structure(), (1, 28, 28))
 
 # %% [markdown]
 # ### Result
@@ -120,7 +117,7 @@ report.receptive_fields(receptive_field(models.structure(), (1, 28, 28)))
 # rises for a fifth of the steps and falls back to zero: one cycle, of which notebook S7.3 says more.
 
 # %%
-structure_recipe = run.recipe(Recipe(epochs=1, lr=0.01, nesterov=False, schedule="one_cycle"))
+structure_recipe = run.recipe(Recipe(epochs=2, lr=0.01, nesterov=False, schedule="one_cycle"))
 structure, structure_model = run.run("structure", models.structure, structure_recipe, data, structure_target, seeds=1)
 
 # %%
@@ -152,10 +149,7 @@ display(Markdown(
 
 # %%
 skeleton_target = [Target("params", "<", 20_000), Target("accuracy", ">=", 98.5), Target("epochs", "<", 15)]
-print(experiment.summary(models.skeleton(), (1, 28, 28)))
-
-# %%
-report.receptive_fields(receptive_field(models.skeleton(), (1, 28, 28)))
+report.network(models.skeleton(), (1, 28, 28))
 
 # %% [markdown]
 # ### Result

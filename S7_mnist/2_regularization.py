@@ -60,7 +60,6 @@ import torch
 from IPython.display import Markdown, display
 
 from common import experiment, models, plots, report
-from common.receptive_field import receptive_field
 from common.targets import Target
 from common.training import Recipe, predict
 
@@ -91,10 +90,7 @@ budget = [Target("params", "<", 8000), Target("epochs", "<", 15)]
 
 # %%
 reduced_target = [*budget, Target("accuracy", ">=", 98.5)]
-print(experiment.summary(models.reduced(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.reduced(), shape))
+report.network(models.reduced(), shape)
 
 # %% [markdown]
 # ### Result
@@ -128,10 +124,7 @@ display(Markdown(
 
 # %%
 rebalanced_target = [*budget, Target("accuracy", ">=", 98.7)]
-print(experiment.summary(models.rebalanced(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.rebalanced(), shape))
+report.network(models.rebalanced(), shape)
 
 # %% [markdown]
 # ### Result
@@ -166,10 +159,7 @@ display(Markdown(
 
 # %%
 regularized_target = [*budget, Target("accuracy", ">=", 99.0)]
-print(experiment.summary(models.regularized(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.regularized(), shape))
+report.network(models.regularized(), shape)
 
 # %% [markdown]
 # ### Result

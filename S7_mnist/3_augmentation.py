@@ -62,7 +62,7 @@ from IPython.display import Markdown, display
 
 from common import experiment, models, plots, report
 from common.augmentation import augment
-from common.receptive_field import measured, receptive_field
+from common.receptive_field import measured
 from common.targets import Target
 from common.training import Recipe, predict
 
@@ -100,10 +100,7 @@ plots.samples(varied, train_set.labels[few], train_set.classes, title="shifted, 
 # %%
 rotated_target = [*budget, Target("accuracy", ">=", 99.2)]
 rotated_recipe = run.recipe(Recipe(epochs=14, lr=0.05, schedule="plateau", validation=5000, augmentation=rotation))
-print(experiment.summary(models.regularized(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.regularized(), shape))
+report.network(models.regularized(), shape)
 
 # %% [markdown]
 # ### Result
@@ -190,11 +187,8 @@ display(Markdown(
 
 # %%
 ours_target = [*budget, Target("accuracy", ">=", 99.4)]
-print(experiment.summary(models.ours(), shape))
-
-# %%
 print("measured before the average, by the gradient: {} x {} pixels".format(*measured(models.ours(), shape)))
-report.receptive_fields(receptive_field(models.ours(), shape))
+report.network(models.ours(), shape)
 
 # %% [markdown]
 # ### Result
@@ -243,10 +237,7 @@ display(Markdown(
 
 # %%
 smallest_target = [Target("params", "<", 5000), Target("epochs", "<", 15), Target("accuracy", ">=", 99.4)]
-print(experiment.summary(models.smallest(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.smallest(), shape))
+report.network(models.smallest(), shape)
 
 # %% [markdown]
 # ### Result

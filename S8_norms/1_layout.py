@@ -112,16 +112,6 @@ recipe = run.recipe(Recipe(
 budget = [Target("params", "<", 50_000), Target("epochs", "<=", 20)]
 learns = Target("accuracy", ">=", 45.0)
 
-
-def cost(make_model) -> str:
-    model = make_model()
-    return (f"{experiment.count_parameters(model):,} parameters, "
-            f"{experiment.multiply_accumulates(model, shape) / 1e6:.1f} million multiply-accumulates an image")
-
-
-def gain(result: dict, other: dict) -> str:
-    return f"{result['accuracy'] - other['accuracy']:+.2f} points"
-
 # %% [markdown]
 # ## Without a budget
 #
@@ -131,10 +121,7 @@ def gain(result: dict, other: dict) -> str:
 # epoch says yes.
 
 # %%
-print(experiment.summary(models.unbudgeted(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.unbudgeted(), shape))
+report.network(models.unbudgeted(), shape)
 
 # %% [markdown]
 # ### Result
@@ -153,7 +140,8 @@ report.targets(unbudgeted)
 
 # %%
 display(Markdown(
-    f"{cost(models.unbudgeted)}. {unbudgeted['accuracy']:.2f} % after {unbudgeted['epochs']} epoch: the layout "
+    f"{report.cost(models.unbudgeted(), shape)}. "
+    f"{unbudgeted['accuracy']:.2f} % after {unbudgeted['epochs']} epoch: the layout "
     + ("learns. " if unbudgeted["targets"][-1]["met"] else "learns more slowly than hoped. ")
     + f"It is {max(unbudgeted['params'] - 50_000, 0):,} parameters over the budget."
 ))
@@ -166,10 +154,7 @@ display(Markdown(
 # Up to 128 channels: 16 and 32 without padding, then 32, 64, 128, then 64, 32, 32. Does width pay?
 
 # %%
-print(experiment.summary(models.wide(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.wide(), shape))
+report.network(models.wide(), shape)
 
 # %% [markdown]
 # ### Result
@@ -188,7 +173,8 @@ report.targets(wide)
 
 # %%
 display(Markdown(
-    f"{cost(models.wide)}. {wide['accuracy']:.2f} %, {gain(wide, unbudgeted)} from the "
+    f"{report.cost(models.wide(), shape)}. "
+    f"{wide['accuracy']:.2f} %, {report.gain(wide, unbudgeted)} from the "
     f"network above, with {wide['params'] / unbudgeted['params']:.1f} times its parameters. "
     f"{max(row['params'] for row in wide['layers']) / wide['params']:.0%} of them are in one "
     "convolution, from 64 to 128 channels."
@@ -202,10 +188,7 @@ display(Markdown(
 # The wide network with half the channels or fewer: under the budget.
 
 # %%
-print(experiment.summary(models.narrowed(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.narrowed(), shape))
+report.network(models.narrowed(), shape)
 
 # %% [markdown]
 # ### Result
@@ -224,7 +207,8 @@ report.targets(narrowed)
 
 # %%
 display(Markdown(
-    f"{cost(models.narrowed)}. {narrowed['accuracy']:.2f} %, {gain(narrowed, wide)} from the wide "
+    f"{report.cost(models.narrowed(), shape)}. "
+    f"{narrowed['accuracy']:.2f} %, {report.gain(narrowed, wide)} from the wide "
     f"one, with {narrowed['params'] / wide['params']:.0%} of its parameters. Transitions down to 8 channels are "
     "narrow: all that the next block learns about the image must pass through them."
 ))
@@ -237,10 +221,7 @@ display(Markdown(
 # 32 channels all through the second block in place of 16, 32, 64: the same work spread more evenly.
 
 # %%
-print(experiment.summary(models.evened_out(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.evened_out(), shape))
+report.network(models.evened_out(), shape)
 
 # %% [markdown]
 # ### Result
@@ -259,7 +240,8 @@ report.targets(evened_out)
 
 # %%
 display(Markdown(
-    f"{cost(models.evened_out)}. {evened_out['accuracy']:.2f} %, {gain(evened_out, narrowed)} from the "
+    f"{report.cost(models.evened_out(), shape)}. "
+    f"{evened_out['accuracy']:.2f} %, {report.gain(evened_out, narrowed)} from the "
     f"narrowed one with {narrowed['params'] - evened_out['params']:,} parameters fewer."
 ))
 
@@ -271,10 +253,7 @@ display(Markdown(
 # 32 channels from the first layer on, with padding: the map stays 32 pixels wide where the details are.
 
 # %%
-print(experiment.summary(models.widened_input(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.widened_input(), shape))
+report.network(models.widened_input(), shape)
 
 # %% [markdown]
 # ### Result
@@ -293,7 +272,8 @@ report.targets(widened_input)
 
 # %%
 display(Markdown(
-    f"{cost(models.widened_input)}. {widened_input['accuracy']:.2f} %, {gain(widened_input, evened_out)} from "
+    f"{report.cost(models.widened_input(), shape)}. "
+    f"{widened_input['accuracy']:.2f} %, {report.gain(widened_input, evened_out)} from "
     f"the one before, for {widened_input['params'] - evened_out['params']:,} parameters. Parameters are "
     "not the only cost: a channel at full resolution is cheap to store and expensive to compute."
 ))
@@ -306,10 +286,7 @@ display(Markdown(
 # The first network with fewer channels at the start of each block, and 16 channels through the transitions.
 
 # %%
-print(experiment.summary(models.budgeted(), shape))
-
-# %%
-report.receptive_fields(receptive_field(models.budgeted(), shape))
+report.network(models.budgeted(), shape)
 
 # %% [markdown]
 # ### Result
@@ -328,7 +305,8 @@ report.targets(budgeted)
 
 # %%
 display(Markdown(
-    f"{cost(models.budgeted)}. {budgeted['accuracy']:.2f} %, {gain(budgeted, unbudgeted)} from the "
+    f"{report.cost(models.budgeted(), shape)}. "
+    f"{budgeted['accuracy']:.2f} %, {report.gain(budgeted, unbudgeted)} from the "
     f"first network. {50_000 - budgeted['params']:,} parameters are left."
 ))
 

@@ -57,15 +57,15 @@ output: str = ""  # folder for the results; empty: results/ for full, runs/<pres
 
 # %%
 import dataclasses
+from functools import partial
 
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, models, plots, report
+from common import experiment, models, plots, recipes, report
 from common.layers import make_norm
-from common.receptive_field import receptive_field
 from common.targets import Target
-from common.training import Recipe, evaluate, predict
+from common.training import Recipe, predict
 
 run = experiment.start("S8_norms", "2_batch_norm", preset, seed, epochs, train, output)
 shape = (3, 32, 32)
@@ -93,7 +93,6 @@ print("running means after one batch, a tenth of the way:", *(f"{mean:.2f}" for 
 
 # %%
 data = train_set, test_set = run.data("cifar10")
-varied = (("crop", {"padding": 4}), ("flip", {}))
 plots.samples(train_set.images, train_set.labels, train_set.classes, rows=2)
 
 # %% [markdown]
@@ -106,16 +105,8 @@ plots.samples(train_set.images, train_set.labels, train_set.classes, rows=2)
 
 # %%
 brief = [*budget, Target("accuracy", ">=", 55.0)]
-
-
-def widened_input():
-    return models.widened_input("bn", dropout=0.05)
-
-
-print(experiment.summary(widened_input(), shape))
-
-# %%
-report.receptive_fields(receptive_field(widened_input(), shape))
+widened_input = partial(models.widened_input, "bn", dropout=0.05)
+report.network(widened_input(), shape)
 
 # %% [markdown]
 # ### Result
@@ -153,14 +144,8 @@ display(Markdown(
 # in one cycle. Its source reports 72.91 %.
 
 # %%
-def transitions():
-    return models.transitions("bn")
-
-
-print(experiment.summary(transitions(), shape))
-
-# %%
-report.receptive_fields(receptive_field(transitions(), shape))
+transitions = partial(models.transitions, "bn")
+report.network(transitions(), shape)
 
 # %% [markdown]
 # ### Result
@@ -180,8 +165,8 @@ report.targets(after_all)
 
 # %%
 display(Markdown(
-    f"{after_all['accuracy']:.2f} %, {after_all['accuracy'] - widened['accuracy']:+.2f} points from the network "
-    f"above, with {after_all['params'] - widened['params']:,} more parameters and a learning rate that falls to zero: "
+    f"{after_all['accuracy']:.2f} %, {report.gain(after_all, widened)} from the network above, with "
+    f"{after_all['params'] - widened['params']:,} more parameters and a learning rate that falls to zero: "
     "the last epochs are calm, and the last is the best or near it."
 ))
 
@@ -197,20 +182,9 @@ display(Markdown(
 # At least 82.0 %.
 
 # %%
-recipe = run.recipe(
-    Recipe(epochs=8, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
-    quick=Recipe(epochs=3, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
-)
-
-
-def budgeted():
-    return models.budgeted("bn")
-
-
-print(experiment.summary(budgeted(), shape))
-
-# %%
-report.receptive_fields(receptive_field(budgeted(), shape))
+recipe = run.recipe(recipes.S8, quick_epochs=3)
+budgeted = partial(models.budgeted, "bn")
+report.network(budgeted(), shape)
 
 # %% [markdown]
 # ### Result
@@ -230,11 +204,9 @@ report.targets(dense)
 
 # %%
 dense_summary = run.over_seeds(dense)
-plain = evaluate(dense_model, train_set)[1]
 display(Markdown(
-    f"{report.accuracy(dense_summary)} % (n = {dense_summary['n']}). On the varied training images, as they were met "
-    f"in the last epoch, it is right in {dense['train_accuracy']:.2f} % of the cases, on the same images unchanged in "
-    f"{plain:.2f} %, {plain - dense['accuracy']:+.2f} points from the test images."
+    f"{report.accuracy(dense_summary)} % (n = {dense_summary['n']}). "
+    f"{report.learned_by_heart(dense, dense_model, train_set)}"
 ))
 
 # %% [markdown]
@@ -249,14 +221,8 @@ display(Markdown(
 # the sum is then over a quarter of the pixels. At least 85.5 %.
 
 # %%
-def ours():
-    return models.residual("bn")
-
-
-print(experiment.summary(ours(), shape))
-
-# %%
-report.receptive_fields(receptive_field(ours(), shape))
+ours = partial(models.residual, "bn")
+report.network(ours(), shape)
 
 # %% [markdown]
 # ### Result
@@ -287,10 +253,9 @@ plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 # %%
 summary = run.over_seeds(own)
 display(Markdown(
-    f"{own['params']:,} parameters reach {report.accuracy(summary)} % (n = {summary['n']}), "
-    f"{summary['mean'] - dense_summary['mean']:+.2f} points from the dense network with the same recipe; "
-    f"it {report.first_epoch(summary, 70)}. {experiment.multiply_accumulates(ours(), shape) / 1e6:.1f} million "
-    f"multiply-accumulates an image against {experiment.multiply_accumulates(budgeted(), shape) / 1e6:.1f} million."
+    f"{report.accuracy(summary)} % (n = {summary['n']}), {report.gain(summary, dense_summary)} from the dense network "
+    f"with the same recipe; it {report.first_epoch(summary, 70)}. Ours: {report.cost(ours(), shape)}; the dense one: "
+    f"{report.cost(budgeted(), shape)}."
 ))
 
 # %% [markdown]
@@ -323,9 +288,9 @@ plots.curves({"as above": whole["curve"], "SGD alone": by_sgd["curve"], "nothing
 
 # %%
 display(Markdown(
-    f"After two epochs: {whole['accuracy']:.2f} %; with SGD alone {by_sgd['accuracy'] - whole['accuracy']:+.2f} "
-    f"points; without sharing, with {unshared['params']:,} parameters, "
-    f"{unshared['accuracy'] - whole['accuracy']:+.2f} points. One seed each: differences of half a point may be chance."
+    f"After two epochs: {whole['accuracy']:.2f} %; with SGD alone {report.gain(by_sgd, whole)}; "
+    f"without sharing, with {unshared['params']:,} parameters, {report.gain(unshared, whole)}. One seed each: "
+    "differences of half a point may be chance."
 ))
 
 # %% [markdown]

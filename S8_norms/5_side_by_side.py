@@ -60,7 +60,7 @@ import copy
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, models, plots, report
+from common import experiment, models, plots, recipes, report
 from common.targets import Target
 from common.training import Recipe, evaluate, make_batches, predict
 
@@ -97,11 +97,7 @@ data = train_set, test_set = run.data("cifar10")
 plots.samples(train_set.images, train_set.labels, train_set.classes, rows=1)
 
 # %%
-varied = (("crop", {"padding": 4}), ("flip", {}))
-recipe = run.recipe(
-    Recipe(epochs=8, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
-    quick=Recipe(epochs=3, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, augmentation=varied),
-)
+recipe = run.recipe(recipes.S8, quick_epochs=3)
 target = [Target("params", "<", 50_000), Target("epochs", "<=", 20), Target("accuracy", ">=", 70.0)]
 print(experiment.summary(models.residual("bn"), shape))
 
@@ -208,11 +204,12 @@ only("ln")
 
 # %%
 sizes = (4, 16, 64, 256) if preset == "full" else (16, 64)
+images = 15_000
 by_size = {names[norm]: {} for norm in names}
 for norm in names if preset != "quick" else ():
     for size in sizes:
         short = run.recipe(Recipe(epochs=1, lr=0.1 * size / 128, batch_size=size, schedule="one_cycle",
-                                  train_images=15_000, augmentation=varied))
+                                  train_images=images, augmentation=recipes.S8.augmentation))
         result, _ = run.run(f"batch_{size}", lambda norm=norm: models.residual(norm), short, data,
                             [Target("params", "<", 50_000)], norm=norm, seeds=1)
         by_size[names[norm]][size] = result["accuracy"]
@@ -231,7 +228,7 @@ if preset != "quick":
         + ", ".join(f"{name} {-loss:+.2f} points" for name, loss in lost.items()) + ". "
         + (f"{max(lost, key=lost.get).capitalize()} loses most." if max(lost.values()) > 0 else "None loses.")
         + f" At {sizes[0]} images {max(by_size, key=lambda name: by_size[name][sizes[0]])} is ahead all the same: on a "
-        f"short schedule the faster learner wins, and {15_000 // sizes[-1]} steps with batches of {sizes[-1]} are too "
+        f"short schedule the faster learner wins, and {images // sizes[-1]} steps with batches of {sizes[-1]} are too "
         "few for any. One seed each: a point more or less may be chance."
     ))
 

@@ -61,7 +61,7 @@ import torch
 from IPython.display import Markdown, display
 
 from common import experiment, grad_cam, models, plots, recipes, report
-from common.receptive_field import measured, receptive_field
+from common.receptive_field import measured
 from common.targets import S9_NETWORK, Target
 from common.training import predict
 
@@ -80,11 +80,8 @@ data = train_set, test_set = run.data("cifar10")
 # %%
 small_brief = [*S9_NETWORK, Target("params", "<", 100_000), Target("transforms", ">=", 3), Target("epochs", "<=", 25),
                Target("accuracy", ">=", 87.0)]
-print(experiment.summary(models.half_size(), shape))
-
-# %%
 print("measured by the gradient, before the average: {} x {} pixels".format(*measured(models.half_size(), shape)))
-report.receptive_fields(receptive_field(models.half_size(), shape))
+report.network(models.half_size(), shape)
 
 # %% [markdown]
 # ### Result

@@ -66,12 +66,13 @@ class Experiment(NamedTuple):
         of today's code: from `output`, or from the published ones. The curve is printed in both cases. A model that
         is published for `seeds` seeds only is shown, in a run with a higher one, for that seed modulo `seeds`.
 
-        Raises BudgetError (preset full) for a network over its budget, StaleError where nothing may be trained.
+        Raises BudgetError (preset full) for a network or a recipe that misses a limit, StaleError where nothing may be
+        trained.
         """
         seed = self.seed % seeds if seeds else self.seed
         model = seeded(make_model, seed)
         if self.preset == "full":
-            targets.check_budget(limits, {"params": count_parameters(model), "epochs": recipe.epochs})
+            targets.check_budget(limits, before_training(model, recipe, tuple(data[0].images.shape[1:])))
         prefix = f"{name}{f'-{norm}' if norm else ''}-seed"
         made, published = (folder / f"{prefix}{seed}.json" for folder in self.folders())
         if seed != self.seed:
@@ -140,17 +141,24 @@ def show(result: dict, path: Path) -> None:
 def trained(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], seed: int) -> dict:
     """Train `model` in place and return the part of its result that doesn't depend on the notebook."""
     shape = tuple(data[0].images.shape[1:])
-    fields = [row.rf_out for row in receptive_field(model, shape)]  # before training: it may refuse the network
-    layers = layer_table(model, shape)
+    known, layers = before_training(model, recipe, shape), layer_table(model, shape)
     curve, trace = training.fit(model, *data, recipe, seed)
+    return {
+        **known, "max_epochs": recipe.epochs, "epochs": len(curve), "accuracy": curve[-1]["test_accuracy"],
+        "train_accuracy": curve[-1]["train_accuracy"], "curve": curve,
+        "seconds": sum(row["seconds"] for row in curve), **machine(data[0].images.device), "git_commit": git_commit(),
+        "recipe": dataclasses.asdict(recipe), "layers": layers, "trace": trace,
+    }
+
+
+def before_training(model: nn.Module, recipe: Recipe, shape: tuple[int, int, int]) -> dict:
+    """Return what targets may ask of a network and its recipe, for images of `shape` (C, H, W)."""
+    fields = [row.rf_out for row in receptive_field(model, shape)]
     return {
         "params": count_parameters(model),
         "receptive_field": max(max(field) if isinstance(field, tuple) else field for field in fields),
         **{kind: len(names) for kind, names in layer_kinds(model).items()}, "transforms": len(transforms(recipe)),
-        "max_epochs": recipe.epochs, "epochs": len(curve), "accuracy": curve[-1]["test_accuracy"],
-        "train_accuracy": curve[-1]["train_accuracy"], "curve": curve,
-        "seconds": sum(row["seconds"] for row in curve), **machine(data[0].images.device), "git_commit": git_commit(),
-        "recipe": dataclasses.asdict(recipe), "layers": layers, "trace": trace,
+        "epochs": recipe.epochs,
     }
 
 

@@ -4,7 +4,8 @@ from IPython.display import Markdown
 from torch import nn
 
 from common.data import Dataset
-from common.receptive_field import Row
+from common.experiment import count_parameters, multiply_accumulates, summary
+from common.receptive_field import Row, receptive_field
 from common.results import mean_epoch_until
 from common.training import evaluate
 
@@ -32,6 +33,24 @@ def receptive_fields(table: list[Row]) -> Markdown:
             for row in table]
     return Markdown("\n".join([f"| {' | '.join(head)} |", "| --- " + "| ---: " * (len(head) - 1) + "|",
                                *(f"| {row} |" for row in rows)]))
+
+
+def network(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
+    """Print torchsummary's table of `model` for images of `shape` (C, H, W); return that of its receptive fields."""
+    print(summary(model, shape))
+    return receptive_fields(receptive_field(model, shape))
+
+
+def cost(model: nn.Module, shape: tuple[int, int, int]) -> str:
+    """Say what `model` costs for an image of `shape` (C, H, W)."""
+    return (f"{count_parameters(model):,} parameters, {multiply_accumulates(model, shape) / 1e6:.1f} million "
+            "multiply-accumulates an image")
+
+
+def gain(result: dict, other: dict) -> str:
+    """Say how much more of the test images are right in `result` than in `other`; both results, or both summaries."""
+    key = "mean" if "mean" in result else "accuracy"
+    return f"{result[key] - other[key]:+.2f} points"
 
 
 def title(row: dict) -> str:

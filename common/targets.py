@@ -8,11 +8,10 @@ NAMES = {"params": "parameters", "epochs": "epochs", "accuracy": "test accuracy,
          "receptive_field": "receptive field, pixels", "depthwise": "depthwise convolutions",
          "dilated": "dilated convolutions", "max_pools": "max-pools", "global_pools": "global average pools",
          "linear": "linear layers", "transforms": "augmenting transforms"}
-BUDGETS = ("params", "epochs")  # known before training
 
 
 class BudgetError(Exception):
-    """A network or its training is larger than its session allows."""
+    """A network or its recipe isn't what its session allows."""
 
 
 class Target(NamedTuple):
@@ -40,8 +39,8 @@ def check(targets: list[Target], values: dict) -> list[dict]:
 
 
 def check_budget(targets: list[Target], values: dict) -> None:
-    """Raise BudgetError when `values` breaks a limit that is known before training."""
+    """Raise BudgetError when `values`, what is known before training, breaks one of the limits; others are left."""
     for t in targets:
-        if t.key in BUDGETS and not t.met(values[t.key]):
-            raise BudgetError(f"{values[t.key]:,} {NAMES[t.key]}, the budget is {t.relation} {t.limit:,}: "
-                              "make the network or its training smaller")
+        if t.key in values and not t.met(values[t.key]):
+            raise BudgetError(f"{values[t.key]:,} {NAMES[t.key]}, the limit is {t.relation} {t.limit:,}: "
+                              "change the network or its recipe")

@@ -93,9 +93,9 @@ def test_targets_are_checked():
 def test_budget():
     limits = [Target("params", "<", 8000), Target("epochs", "<", 15), Target("accuracy", ">=", 99.4)]
     targets.check_budget(limits, {"params": 7999, "epochs": 14})  # the accuracy is not known yet
-    with pytest.raises(BudgetError, match="^8,000 parameters, the budget is < 8,000: make the network or its training"):
+    with pytest.raises(BudgetError, match="^8,000 parameters, the limit is < 8,000: change the network or its recipe"):
         targets.check_budget(limits, {"params": 8000, "epochs": 14})
-    with pytest.raises(BudgetError, match="^15 epochs, the budget is < 15"):
+    with pytest.raises(BudgetError, match="^15 epochs, the limit is < 15"):
         targets.check_budget(limits, {"params": 7999, "epochs": 15})
 
 
@@ -397,9 +397,10 @@ def test_never_trains(run, capsys, tmp_path):
         trained(never, capsys)
 
 
-def test_a_budget_counts_in_full_only(run, capsys, tmp_path):
-    for limits, message in (([Target("params", "<", 84)], "84 parameters, the budget is < 84"),
-                            ([Target("epochs", "<", 2)], "2 epochs, the budget is < 2")):
+def test_a_limit_stops_training_in_full_only(run, capsys, tmp_path):
+    for limits, message in (([Target("params", "<", 84)], "84 parameters, the limit is < 84"),
+                            ([Target("epochs", "<", 2)], "2 epochs, the limit is < 2"),
+                            ([Target("dilated", ">=", 1)], "0 dilated convolutions, the limit is >= 1")):
         with pytest.raises(BudgetError, match=message):
             trained(run._replace(preset="full"), capsys, limits=limits)
         assert not (tmp_path / "out").exists()  # before any training

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from common.grad_cam import grad_cam
+from common.data import Dataset
+from common.grad_cam import grad_cam, show
 
 torch.set_num_threads(1)
 
@@ -48,3 +49,12 @@ def test_a_small_map_is_enlarged_and_the_model_left_alone():
 def test_a_layer_of_another_network():
     with pytest.raises(ValueError, match="doesn't use this layer"):
         grad_cam(bright_or_dark(), torch.zeros(1, 1, 4, 4), nn.ReLU())
+
+
+def test_the_figure_names_true_and_predicted_class():
+    data = Dataset("cifar10", torch.zeros(5, 3, 32, 32, dtype=torch.uint8), torch.arange(5), list("abcdefghij"))
+    model = nn.Sequential(nn.Conv2d(3, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    figure = show(model, model[0], data, torch.tensor([1, 4]), torch.tensor([9, 8, 7, 6, 5]), "some")
+    captions = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert captions == ["true: b\npredicted: i", "true: e\npredicted: f"]
+    assert figure.get_suptitle() == "some"

@@ -1,0 +1,35 @@
+"""What the notebooks say of their results."""
+
+import torch
+from torch import nn
+
+from common import models, report
+from common.data import Dataset
+
+
+def test_the_tables_of_a_network(capsys):
+    table = report.network(models.inverted_bottlenecks(), (3, 32, 32)).data
+    assert "Total params: 178,178" in capsys.readouterr().out
+    assert "| RF out |" in table and "| 59 |" in table
+
+
+def test_the_cost_of_a_network():
+    network = nn.Sequential(nn.Conv2d(3, 10, 3, padding=1, bias=False), nn.AdaptiveAvgPool2d(1))
+    assert report.cost(network, (3, 100, 100)) == "270 parameters, 2.7 million multiply-accumulates an image"
+
+
+def test_gain_of_results_and_of_summaries():
+    assert report.gain({"accuracy": 90.0}, {"accuracy": 91.5}) == "-1.50 points"
+    assert report.gain({"mean": 91.5}, {"mean": 90.0}) == "+1.50 points"
+
+
+def test_what_was_learned_by_heart():
+    white = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))  # says 1 for a white image, 0 for a black one
+    nn.init.zeros_(white[1].weight), nn.init.zeros_(white[1].bias)
+    white[1].weight.data[1] = 1.0
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    images[2:] = 255
+    data = Dataset("cifar10", images, torch.tensor([9, 0, 1, 0]), tuple("abcdefghij"))
+    assert report.learned_by_heart({"train_accuracy": 61.0, "accuracy": 60.0}, white, data) == (
+        "On the varied training images, as they were met in the last epoch, it is right in 61.00 % of the cases; "
+        "on the same images unchanged in 50.00 %, -10.00 points from the test images.")
