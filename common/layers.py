@@ -29,9 +29,10 @@ class Dropout(nn.Dropout):
         """Return a tensor like `x`: zero where it is dropped, the scale where it is kept."""
         threshold = self.threshold()
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        strides = torch.empty_like(x, device="meta").stride()  # a mask laid out otherwise than x halves the speed
-        draws = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, strides)
-        return (draws >= threshold).to(x.dtype).mul_(256 / (256 - threshold))
+        mask = torch.empty_like(x, requires_grad=False)  # one laid out otherwise than x halves the speed
+        draws = words.view(torch.uint8)[: x.numel()].as_strided(mask.shape, mask.stride())
+        torch.ge(draws, threshold, out=mask)  # by way of booleans it takes seven times as long
+        return mask.mul_(256 / (256 - threshold))
 
 
 class ReluDropout(Dropout):
