@@ -106,22 +106,22 @@ display(Markdown(
 ))
 
 # %% [markdown]
-# ## Twice the time
+# ## More time
 #
 # ### Target
 #
-# The network of notebook S9.4 and its recipe, with 50 epochs for the same cycle: at least 91 %.
+# The network of notebook S9.4 and its recipe, with 40 epochs for the same cycle; a hundred are allowed. At least 91 %.
 
 # %% [markdown]
 # ### Result
 
 # %%
 long_brief = [*S9_NETWORK, Target("transforms", ">=", 3), Target("epochs", "<=", 100), Target("accuracy", ">=", 91.0)]
-recipe = run.recipe(dataclasses.replace(recipes.S9, epochs=50), quick_epochs=4)
+recipe = run.recipe(dataclasses.replace(recipes.S9, epochs=40), quick_epochs=4)
 longer, longer_model = run.run("longer", models.strided, recipe, data, long_brief)
 
 # %%
-plots.curves({"half size, 25 epochs": small["curve"], "ours, 50 epochs": longer["curve"]})
+plots.curves({"half size": small["curve"], "ours, more epochs": longer["curve"]})
 
 # %%
 report.targets(longer)
