@@ -86,7 +86,7 @@ budget = [Target("params", "<", 8000), Target("epochs", "<", 15)]
 #
 # ### Target
 #
-# The skeleton with half the channels or fewer, under 8,000 parameters. Above 98.5 %, or the cut went too deep.
+# The skeleton with about half of its channels, under 8,000 parameters. Above 98.5 %, or the cut went too deep.
 
 # %%
 reduced_target = [*budget, Target("accuracy", ">=", 98.5)]

@@ -171,8 +171,8 @@ display(Markdown(
     f"The same {one_cycle['params']:,} parameters: {report.accuracy(before)} % with the plateau, "
     f"{report.accuracy(after)} % with one cycle (n = {before['n']} and {after['n']}). With one cycle the network "
     f"{report.first_epoch(after, 99.4)}; with the plateau it {report.first_epoch(before, 99.4)}. "
-    "The high rate in the middle moves fast and settles nowhere; the fall to zero settles. The average of the weights "
-    "does in the middle of training some of what the fall does at its end."
+    "The high rate in the middle moves fast; the fall to zero settles. The average of the weights does in the middle "
+    "of training some of what the fall does at its end."
 ))
 
 # %% [markdown]

@@ -14,8 +14,8 @@
 #
 # Colour images of real things, 32 pixels wide: CIFAR-10 is much harder than digits. The layout is given: C1 C2 c3 P1
 # C4 C5 C6 c7 P2 C8 C9 C10 GAP c11, where C is a 3x3 convolution, c a 1x1 convolution that takes channels away, and P a
-# max-pool. What is free is how many channels each gets, under 50,000 parameters in all. Six ways to spend them, each
-# trained for one epoch only: enough to see what a choice costs and what it brings.
+# max-pool. What is free is how many channels each gets. Six ways to choose, two without a budget and four under 50,000
+# parameters, each trained for one epoch only: enough to see what a choice costs and what it brings.
 
 # %% tags=["setup"]
 # Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
@@ -185,7 +185,7 @@ display(Markdown(
 #
 # ### Target
 #
-# The wide network with half the channels or fewer: under the budget.
+# The wide network with half the channels or fewer after its first block: under the budget.
 
 # %%
 report.network(models.narrowed(), shape)
@@ -283,7 +283,7 @@ display(Markdown(
 #
 # ### Target
 #
-# The first network with fewer channels at the start of each block, and 16 channels through the transitions.
+# The first network with fewer channels at the start of its first two blocks, and 16 channels through the transitions.
 
 # %%
 report.network(models.budgeted(), shape)

@@ -131,8 +131,7 @@ report.targets(widened)
 display(Markdown(
     f"{widened['accuracy']:.2f} % on the test images after {widened['epochs']} epochs, "
     f"{widened['train_accuracy']:.2f} % on the training images"
-    + (": it begins to learn them by heart. " if widened["train_accuracy"] > widened["accuracy"] + 2 else ". ")
-    + "At a constant rate the last epochs jump up and down: the last one may be a good or a bad one."
+    + (": it begins to learn them by heart." if widened["train_accuracy"] > widened["accuracy"] + 2 else ".")
 ))
 
 # %% [markdown]
@@ -166,8 +165,7 @@ report.targets(after_all)
 # %%
 display(Markdown(
     f"{after_all['accuracy']:.2f} %, {report.gain(after_all, widened)} from the network above, with "
-    f"{after_all['params'] - widened['params']:,} more parameters and a learning rate that falls to zero: "
-    "the last epochs are calm, and the last is the best or near it."
+    f"{after_all['params'] - widened['params']:,} more parameters and a learning rate that falls to zero."
 ))
 
 # %% [markdown]

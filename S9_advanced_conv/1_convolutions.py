@@ -139,8 +139,8 @@ report.receptive_fields(tables["dilations 1, 2, 4, 8"])
 # %% [markdown]
 # ## The checkerboard
 #
-# Dilations of 2 on top of each other look only at every second pixel, for ever: each output pixel knows about a quarter
-# of its window, its neighbour knows another quarter, and the two never meet. With dilations of 1, 2, 3 a stack sees as
+# Dilations of 2 on top of each other look only at every second pixel, for ever: each output pixel knows a part of
+# its window, its neighbour knows another part, and the two never meet. With dilations of 1, 2, 3 a stack sees as
 # far and leaves no hole. After Wang et al., "Understanding Convolution for Semantic Segmentation",
 # 2018.
 

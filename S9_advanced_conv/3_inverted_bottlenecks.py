@@ -56,6 +56,8 @@ train: str = "missing"  # missing: read fresh results, train the others; always:
 output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
 
 # %%
+import dataclasses
+
 import torch
 from IPython.display import Markdown, display
 from torch import nn
@@ -76,7 +78,8 @@ model = models.inverted_bottlenecks()
 #
 # The brief's every line: fewer than 200,000 parameters, a receptive field over 44, a depthwise and a dilated
 # convolution, no max-pool, global average pooling and a linear layer, and three transforms of the training images. By
-# our recipe it should be right in 87 % of the test images after 25 epochs.
+# our recipe it should be right in 87 % of the test images, in twelve epochs where its authors took 25: an epoch of it
+# takes minutes on a laptop.
 
 # %%
 brief = [*S9_NETWORK, Target("transforms", ">=", 3), Target("epochs", "<=", 25), Target("accuracy", ">=", 87.0)]
@@ -123,8 +126,8 @@ Markdown("\n".join(["| block | input | parameters | of all | million multiply-ac
 
 # %%
 data = train_set, test_set = run.data("cifar10")
-result, trained = run.run("inverted_bottlenecks", models.inverted_bottlenecks, run.recipe(recipes.S9, quick_epochs=2),
-                          data, brief)
+recipe = run.recipe(dataclasses.replace(recipes.S9, epochs=12), quick_epochs=2)
+result, trained = run.run("inverted_bottlenecks", models.inverted_bottlenecks, recipe, data, brief)
 
 # %%
 plots.curves({"inverted bottlenecks": result["curve"]})

@@ -104,14 +104,15 @@ def find(name: str) -> Path | None:
 
 def download(name: str) -> Path:
     """Download `name` into data/ and return that folder; raises DataError when that fails."""
-    folder = ROOT / "data"
+    folder, chosen = ROOT / "data", os.environ.get("DATA_DIR")
     dataset = datasets.MNIST if name == "mnist" else datasets.CIFAR10
     try:
         dataset(str(folder), download=True)
     except (OSError, RuntimeError) as error:
         files, reason = ", ".join(FILES[name]), " ".join(str(error).split())
         raise DataError(f"{name} could not be downloaded into {folder} ({reason}); check the network and the folder's "
-                        f"permissions, or place these files there by hand: {files}") from error
+                        f"permissions, or place these files there by hand: {files}"
+                        + (f" (DATA_DIR={chosen} has none of them)" if chosen else "")) from error
     for file, md5 in FILES[name].items():
         _check(folder / file, md5)
     return folder

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -80,12 +81,16 @@ class Experiment(NamedTuple):
         if self.train == "never":
             check_fresh(made.parent, prefix, make_model, recipe, data)
         for path in dict.fromkeys([made, published]):
-            if self.train != "always" and path.exists() and not stale(path, make_model, recipe, data):
-                result = results.load(path)
-                result["targets"] = targets.check(limits, result)  # today's
-                show(result, path)
-                model.load_state_dict(torch.load(path.with_suffix(".pt"), "cpu", weights_only=True))
-                break
+            if self.train == "always" or not path.exists():
+                continue
+            if reason := stale(path, make_model, recipe, data):
+                print(f"{name}: not read from {os.path.relpath(path, ROOT)}: {reason}")
+                continue
+            result = results.load(path)
+            result["targets"] = targets.check(limits, result)  # today's
+            show(result, path)
+            model.load_state_dict(torch.load(path.with_suffix(".pt"), "cpu", weights_only=True))
+            break
         else:
             if self.train == "never":
                 raise StaleError(f"no result {os.path.relpath(made, ROOT)}; `make results` makes it")
@@ -121,11 +126,16 @@ def start(session: str, notebook: str, preset: str, seed: int, epochs: int | Non
         raise ValueError(f"epochs={epochs!r} is not a whole number of at least 1")
     if preset == "full" and epochs and not output:
         raise ValueError("epochs with preset full would replace published results: name another folder as output")
-    folder = ROOT / session / "results" if preset == "full" else ROOT / "runs" / preset / session / "results"
+    own = f"{preset}-{epochs}-epochs" if epochs else preset  # not where `make run` looks for the preset's results
+    folder = ROOT / session / "results" if preset == "full" else ROOT / "runs" / own / session / "results"
     folder = Path(output).expanduser().resolve() if output else folder
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise ValueError(f"results can't be written to {folder}: {nearest} is no folder that you may write to")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # before hours of training, not after them
+            pass
+    except OSError as error:
+        raise ValueError(f"results can't be written to {folder} ({error.strerror}): name another folder as output, "
+                         "or make this one a folder you may write to") from None
     return Experiment(session, notebook, preset, seed, epochs, train, folder)
 
 

@@ -133,8 +133,9 @@ class InvertedBottleneck(nn.Module):
 class SeparablePool(nn.Module):
     """A depthwise 3x3 convolution and a 1x1 mix of the channels, batch norm and ReLU after each, and a max-pool.
 
-    The pool stands before the last norm, which then has a quarter of the pixels to work on; the result is that of
-    pooling at the end, as long as the norm's scale is positive.
+    The pool stands before the last norm, which then has a quarter of the pixels to work on. In evaluation the
+    result is that of pooling at the end, as long as the norm's scale is positive; in training the norm's mean and
+    deviation are those of the maxima.
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -154,7 +155,7 @@ class SeparablePool(nn.Module):
 class Repeated(nn.Module):
     """One depthwise 3x3 convolution and one 1x1 mix, used `times` times in a row, the input added each time.
 
-    Depth without parameters: only the batch norms, which see other maps each time, are not shared. After Lan et al.,
+    Depth for few parameters: only the batch norms, which see other maps each time, are not shared. After Lan et al.,
     "ALBERT", 2019, who share the weights of all layers of a language model.
     """
 

@@ -119,7 +119,7 @@ def unbudgeted(norm: str = "bn") -> Network:
 
 
 def budgeted(norm: str = "bn") -> Network:
-    """The same with fewer channels at the start of each block: 49,746 parameters."""
+    """The same with fewer channels at the start of the first two blocks: 49,746 parameters."""
     return Network(
         *conv_relu_norm(3, 16, norm), *conv_relu_norm(16, 32, norm),
         nn.Conv2d(32, 16, 1), nn.MaxPool2d(2),
@@ -150,7 +150,7 @@ def wide(norm: str = "bn", dropout: float = 0.05) -> Network:
 
 
 def narrowed(norm: str = "bn", dropout: float = 0.05) -> Network:
-    """The wide network with half the channels or fewer: 36,336 parameters."""
+    """The wide network with half the channels or fewer after the first block: 36,336 parameters."""
     return Network(
         *conv_norm_relu(3, 16, norm, dropout, padding=0), *conv_norm_relu(16, 32, norm, dropout, padding=0),
         mix(32, 8), nn.MaxPool2d(2),

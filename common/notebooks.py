@@ -71,7 +71,8 @@ class CourseError(Exception):
 
 def names() -> list[str]:
     """Return every notebook, as "S7_mnist/1_structure", in the course's order."""
-    return sorted(str(path.relative_to(ROOT).with_suffix("")) for path in ROOT.glob("S[0-9]*_*/[0-9]*_*.py"))
+    found = (str(path.relative_to(ROOT).with_suffix("")) for path in ROOT.glob("S[0-9]*_*/[0-9]*_*.py"))
+    return sorted(found, key=lambda name: [int(number) for number in re.findall(r"(?:^S|/)(\d+)_", name)])
 
 
 def known(name: str) -> str:

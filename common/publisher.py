@@ -75,6 +75,8 @@ def with_outputs(name: str) -> NotebookNode:
     if not executed.metadata.get("papermill", {}).get("duration"):
         raise CourseError(f"{name}: {shown(path)} ran for 0.000 s; {again}")
     ran = [cell for cell in executed.cells if "injected-parameters" not in tags(cell)]
+    if executed.metadata.papermill.get("parameters") != {"preset": "full", "train": "never"}:
+        raise CourseError(f"{name}: {shown(path)} ran with other parameters than `make results` gives it; {again}")
     if any(output.output_type == "error" for cell in ran for output in cell.get("outputs", [])):
         raise CourseError(f"{name}: {shown(path)} shows an error; {again}")
     if list(map(identity, pair.cells)) != list(map(identity, ran)):
@@ -155,7 +157,7 @@ def draw_figures(session: str) -> None:
 
 
 def sessions() -> list[str]:
-    return sorted({name.split("/")[0] for name in notebooks.names()})
+    return list(dict.fromkeys(name.split("/")[0] for name in notebooks.names()))
 
 
 def summaries(session: str) -> list[dict]:
@@ -199,28 +201,36 @@ def sections(folder: Path) -> dict[str, str]:
     filled = {"clone": f"```bash\ngit clone {url}\ncd {url.rsplit('/', 1)[-1]}\nmake run\nmake test\n```"}
     for session in sessions():
         rows = summaries(session)
-        filled[f"results {session}"] = results_table(session, rows)
+        filled[f"results {session}"] = results_table(session, rows, folder)
         filled[f"bench {session}"] = bench_table(session)
         filled[f"figures {session}"] = figures(session, folder)
         filled[f"notebooks {session}"] = notebook_table(session, folder)
     return filled
 
 
-def results_table(session: str, rows: list[dict]) -> str:
-    """Return a session's results in Markdown: a row for each model, and what the source networks reach."""
+def results_table(session: str, rows: list[dict], folder: Path) -> str:
+    """Return a session's results in Markdown: a row for each model, and what the source networks reach.
+
+    The links are those of a README in `folder`.
+    """
     if not rows:
         return "*No result is published yet: `make results`, then `make publish`.*"
     goal = GOALS[session]
-    lines = ["| model | parameters | epochs | test accuracy, % | seeds | worst seed, % "
-             f"| first epoch ≥ {goal} % | targets met |", "| :--- | ---: | ---: | ---: | ---: | ---: | :--- | :--- |"]
+    lines = ["| notebook | model | parameters | epochs | test accuracy, % | seeds | worst seed, % "
+             f"| first epoch ≥ {goal} % | targets met |",
+             "| :--- | :--- | ---: | ---: | ---: | ---: | ---: | :--- | :--- |"]
     for row in rows:
         met = sum(all(target["met"] for target in run["targets"]) for run in row["results"])
         images = row["results"][0].get("recipe", {}).get("train_images")
         epochs = f"{row['epochs']}" + (f" of {images:,} images" if images else "")
-        lines.append(f"| {report.title(row)} | {row['params']:,} | {epochs} | {report.accuracy(row)} | {row['n']} | "
+        path = os.path.relpath(ROOT / session / f"{row['notebook']}.ipynb", folder)
+        number = f"{session.split('_')[0]}.{row['notebook'].split('_')[0]}"
+        lines.append(f"| [{number}]({path}) | {report.title(row)} | {row['params']:,} | {epochs} | "
+                     f"{report.accuracy(row)} | {row['n']} | "
                      f"{row['worst']:.2f} | {reached(row, goal)} | "
                      f"{'✓' if met == row['n'] else '✗'} {met} of {row['n']} |")
-    lines += ["", "Accuracy after the last epoch, never the best one: mean ± standard deviation over the seeds."]
+    lines += ["", "Accuracy after the last epoch, never the best one: mean ± standard deviation over the seeds. "
+              "The targets are those of its notebook: an early network's is lower than the session's."]
     if theirs := sources.points(session):
         said = ", ".join(f"{point['accuracy']:.2f} % with {point['name']}" for point in theirs)
         lines.append(f"The source networks' best epoch, as their authors report it: {said} parameters.")

@@ -55,7 +55,7 @@ def summary(results: list[dict]) -> list[dict]:
 
     Keys: session, notebook, model, norm, preset, params, receptive_field, epochs, n, mean, std (the sample's standard
     deviation, None for one seed) and worst, all of the test accuracy in percent after the last epoch, train_accuracy
-    (its mean), seconds (the mean of a run), targets (those of the mean), and results (the runs themselves).
+    (its mean), seconds (the mean of a run), and results (the runs themselves).
     """
     rows = []
     for _, runs in groupby(sorted(results, key=identity), key=identity):
@@ -67,5 +67,5 @@ def summary(results: list[dict]) -> list[dict]:
                      "std": statistics.stdev(accuracies) if len(runs) > 1 else None, "worst": min(accuracies),
                      "train_accuracy": statistics.fmean(run["train_accuracy"] for run in runs),
                      "seconds": statistics.fmean(run["seconds"] for run in runs),
-                     "targets": runs[0]["targets"], "results": runs})
+                     "results": runs})
     return rows

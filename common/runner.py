@@ -9,7 +9,7 @@ from pathlib import Path
 from common import notebooks, results
 from common.notebooks import ROOT, CourseError
 
-# A session's last notebook: what `make run` runs.
+# The notebook of each session in which our network meets the session's target: what `make run` runs.
 CLOSING = ["S7_mnist/3_augmentation", "S8_norms/5_side_by_side", "S9_advanced_conv/4_ours"]
 SEEDS = {  # runs published
     "S7_mnist/1_structure": 1, "S7_mnist/2_regularization": 1, "S7_mnist/3_augmentation": 5,

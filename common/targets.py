@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 NAMES = {"params": "parameters", "epochs": "epochs", "accuracy": "test accuracy, %",
-         "receptive_field": "receptive field, pixels", "depthwise": "depthwise convolutions",
+         "receptive_field": "receptive field after the average, pixels", "depthwise": "depthwise convolutions",
          "dilated": "dilated convolutions", "max_pools": "max-pools", "global_pools": "global average pools",
          "linear": "linear layers", "transforms": "augmenting transforms"}
 

@@ -30,7 +30,7 @@ class Recipe:
     warmup: float = 0.2  # one_cycle: the part of training in which the learning rate rises
     step_epochs: int = 6  # step: epochs between two drops
     gamma: float = 0.1  # step, plateau: the factor of a drop
-    patience: int = 1  # plateau: epochs without a better validation loss before a drop
+    patience: int = 1  # plateau: epochs without a better validation loss that are borne; the next one brings a drop
     label_smoothing: float = 0.0
     l1: float = 0.0  # the weight of the sum of absolute weights in the loss
     average: float = 0.0  # decay per step of the moving average of the weights, which is then evaluated; 0: none
@@ -213,7 +213,8 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
     """Train `model` in place, on the device that holds the data, and evaluate it after every epoch.
 
     Where the recipe averages weights, the averaged ones are evaluated, and `model` ends with them. The test set is
-    evaluated for the curve alone: nothing is chosen by it. `max_steps` ends training early, without an evaluation.
+    evaluated for the curve alone: nothing is chosen by it. `max_steps` ends training early: an epoch that it cuts
+    short is not evaluated.
 
     Returns (curve, trace): a dict an epoch {epoch, lr, train_loss, train_accuracy, test_loss, test_accuracy, seconds},
     with validation_loss and validation_accuracy where the recipe holds images out, and the losses of the first steps.

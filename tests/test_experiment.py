@@ -44,10 +44,15 @@ def test_start_rejects(wrong, message):
 
 @pytest.mark.parametrize("preset, folder", [("smoke", "runs/smoke/S7_mnist/results"), ("full", "S7_mnist/results"),
                                             ("quick", "runs/quick/S7_mnist/results")])
-def test_start(preset, folder):
+def test_start(preset, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     run = start(**{**GOOD, "preset": preset, "seed": 3})
     assert run == Experiment("S7_mnist", "1_structure", preset, 3, None, "missing", experiment.ROOT / folder)
-    assert start(**{**GOOD, "preset": preset, "output": "elsewhere"}).output == Path.cwd() / "elsewhere"
+    assert start(**{**GOOD, "preset": preset, "output": "elsewhere"}).output == tmp_path / "elsewhere"
+
+
+def test_other_epochs_have_a_folder_of_their_own():
+    assert start(**{**GOOD, "epochs": 5}).output == experiment.ROOT / "runs/quick-5-epochs/S7_mnist/results"
 
 
 def test_other_epochs_do_not_replace_published_results(tmp_path):
@@ -58,8 +63,8 @@ def test_other_epochs_do_not_replace_published_results(tmp_path):
 
 def test_an_output_that_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
-    for output in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match=f"can't be written to {output}: {tmp_path}/file is no folder"):
+    for output, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "below", "Not a directory")):
+        with pytest.raises(ValueError, match=rf"can't be written to {output} \({reason}\): name another folder"):
             start(**{**GOOD, "output": str(output)})
 
 
@@ -84,7 +89,7 @@ def test_targets_are_checked():
         {"name": "parameters", "limit": "< 8,000", "value": 8000, "met": False},
         {"name": "test accuracy, %", "limit": ">= 99.4", "value": 99.4, "met": True},
         {"name": "epochs", "limit": "<= 14", "value": 14, "met": True},
-        {"name": "receptive field, pixels", "limit": "> 44", "value": 44, "met": False},
+        {"name": "receptive field after the average, pixels", "limit": "> 44", "value": 44, "met": False},
     ]
     with pytest.raises(KeyError):
         Target("params", "=<", 1).met(1)
@@ -230,8 +235,9 @@ def trained(run, capsys, make_model=network, recipe=RECIPE, data=DATA, limits=LI
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[-2:]] == [["epoch", "1/2"], ["epoch", "2/2"]]  # shown in both cases
     assert result["epochs"] == 2
-    read = len(lines) == 3 and lines[0].startswith("tiny: read from ")
-    assert read or len(lines) == 2
+    read = [line for line in lines[:-2] if line.startswith("tiny: read from ")]
+    refused = [line for line in lines[:-2] if line.startswith("tiny: not read from ")]
+    assert lines[:-2] == refused + read
     return not read
 
 
@@ -339,6 +345,14 @@ def test_a_stale_result_is_trained_again(run, capsys, tmp_path):
     assert not trained(run, capsys)
 
 
+def test_why_a_result_is_not_read(run, capsys):
+    run.run("tiny", network, RECIPE, DATA, LIMITS)
+    capsys.readouterr()
+    run.run("tiny", network, dataclasses.replace(RECIPE, lr=0.2), DATA, LIMITS)
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == "tiny: not read from out/1_test/tiny-seed0.json: its recipe is another one"
+
+
 def test_the_trace_is_exact_here_and_near_elsewhere(run, capsys, tmp_path):
     path = tmp_path / "out" / "1_test" / "tiny-seed0.json"
     assert trained(run, capsys)
@@ -372,7 +386,7 @@ def test_published_results_are_read(run, capsys, tmp_path):
     published = tmp_path / "S7_mnist" / "results"
     assert trained(run._replace(output=published, preset="full"), capsys)
     assert not trained(run, capsys)
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_always_trains(run, capsys):
@@ -403,7 +417,7 @@ def test_a_limit_stops_training_in_full_only(run, capsys, tmp_path):
                             ([Target("dilated", ">=", 1)], "0 dilated convolutions, the limit is >= 1")):
         with pytest.raises(BudgetError, match=message):
             trained(run._replace(preset="full"), capsys, limits=limits)
-        assert not (tmp_path / "out").exists()  # before any training
+        assert not list((tmp_path / "out").iterdir())  # before any training
     result, _ = run.run("tiny", network, RECIPE, DATA, [Target("params", "<", 84)])
     assert result["targets"] == [{"name": "parameters", "limit": "< 84", "value": 84, "met": False}]
 

@@ -89,6 +89,7 @@ def change(notebook):
 
 @pytest.mark.parametrize("spoil, message", [
     (set_metadata(duration=0.0), "ran for 0.000 s; run `make results`"),
+    (set_metadata(parameters={"preset": "full", "epochs": 1}), "ran with other parameters than `make results` gives"),
     (fail, "shows an error; run `make results`"),
     (grow, "600 kB with its outputs|60. kB with its outputs"),
     (stop, "was stopped in the middle; run `make results`"),
