@@ -53,7 +53,7 @@ if str(ROOT) not in sys.path:
 ENVIRONMENT = {
     # glibc hands big buffers back to the system after every training step; kept, a step is 10 to 25 % faster.
     "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "10000000000", "MALLOC_TOP_PAD_": "268435456",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # and in pages of 2 MB, not 4 kB: another 15 % (Linux's madvise)
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # and in pages of 2 MB, not 4 kB (Linux: madvise)
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the kernel warns about its debugger
     "NO_ALBUMENTATIONS_UPDATE": "1",  # else albumentations asks the network for its newest version
 }
