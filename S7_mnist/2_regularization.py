@@ -54,6 +54,8 @@ seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
+resume: bool = True  # go on where a run was stopped; False: train from the start
+checkpoints: str = ""  # folder for that, such as /content/drive/MyDrive/course in Colab; empty: runs/checkpoints/
 
 # %%
 import torch
@@ -63,7 +65,7 @@ from common import experiment, models, plots, report
 from common.targets import Target
 from common.training import Recipe, predict
 
-run = experiment.start("S7_mnist", "2_regularization", preset, seed, epochs, train, output)
+run = experiment.start("S7_mnist", "2_regularization", preset, seed, epochs, train, output, resume, checkpoints)
 shape = (1, 28, 28)
 
 # %% [markdown]

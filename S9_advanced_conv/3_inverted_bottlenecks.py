@@ -54,6 +54,8 @@ seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
+resume: bool = True  # go on where a run was stopped; False: train from the start
+checkpoints: str = ""  # folder for that, such as /content/drive/MyDrive/course in Colab; empty: runs/checkpoints/
 
 # %%
 import dataclasses
@@ -67,7 +69,8 @@ from common.receptive_field import measured, receptive_field
 from common.targets import S9_NETWORK, Target
 from common.training import predict
 
-run = experiment.start("S9_advanced_conv", "3_inverted_bottlenecks", preset, seed, epochs, train, output)
+run = experiment.start("S9_advanced_conv", "3_inverted_bottlenecks", preset, seed, epochs, train, output, resume,
+                       checkpoints)
 shape = (3, 32, 32)
 model = models.inverted_bottlenecks()
 

@@ -86,7 +86,7 @@ class ByAlbumentations:
         self.pipeline = make_pipeline(steps)
 
     def __call__(self, picture):
-        return self.pipeline(image=np.asarray(picture))["image"]
+        return self.pipeline(image=np.array(picture))["image"]
 
 
 def textbook(case: Case) -> float:

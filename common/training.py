@@ -4,6 +4,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from common.augmentation import augment
+from common.checkpoint import restore, save
 from common.data import Dataset, hold_out, normalize
 
 TRACE_STEPS = 20  # the losses of the first steps are kept with a result, to tell later whether today's code repeats it
@@ -59,24 +61,24 @@ def one_cycle(progress: float, warmup: float) -> float:
 
 
 def make_schedule(optimizer, recipe: Recipe, steps_per_epoch: int):
-    """Return (after_step, after_epoch): what to call after each optimizer step, and after each epoch with a loss.
+    """Return (scheduler, after_step, after_epoch): torch's scheduler, and what to call after each step and each epoch.
 
-    Raises ValueError for an unknown schedule.
+    `after_epoch` takes the validation loss. Raises ValueError for an unknown schedule.
     """
     schedulers = torch.optim.lr_scheduler
-    nothing = (lambda: None), (lambda loss: None)
+    no_step, no_epoch = (lambda: None), (lambda loss: None)
     if recipe.schedule == "constant":
-        return nothing
+        return schedulers.ConstantLR(optimizer, factor=1), no_step, no_epoch
     if recipe.schedule == "step":
         step = schedulers.StepLR(optimizer, recipe.step_epochs, recipe.gamma)
-        return nothing[0], lambda loss: step.step()
+        return step, no_step, lambda loss: step.step()
     if recipe.schedule == "plateau":
         plateau = schedulers.ReduceLROnPlateau(optimizer, factor=recipe.gamma, patience=recipe.patience)
-        return nothing[0], plateau.step
+        return plateau, no_step, plateau.step
     if recipe.schedule == "one_cycle":
         total = recipe.epochs * steps_per_epoch
         cycle = schedulers.LambdaLR(optimizer, lambda step: one_cycle((step + 1) / (total + 1), recipe.warmup))
-        return cycle.step, nothing[1]
+        return cycle, cycle.step, no_epoch
     raise ValueError(f"unknown schedule {recipe.schedule!r}; known: {', '.join(SCHEDULES)}")
 
 
@@ -209,12 +211,14 @@ def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator):
 
 
 def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: int = 0, *,
-        max_steps: int | None = None, log=print) -> tuple[list[dict], list[float]]:
+        checkpoint: Path | None = None, max_steps: int | None = None,
+        log=print) -> tuple[list[dict], list[float]]:
     """Train `model` in place, on the device that holds the data, and evaluate it after every epoch.
 
     Where the recipe averages weights, the averaged ones are evaluated, and `model` ends with them. The test set is
-    evaluated for the curve alone: nothing is chosen by it. `max_steps` ends training early: an epoch that it cuts
-    short is not evaluated.
+    evaluated for the curve alone: nothing is chosen by it. After each epoch all that training needs to go on is
+    written to `checkpoint`; where that file is there already, of the same recipe, seed and network, training goes on
+    from it. `max_steps` ends training early: an epoch that it cuts short is not evaluated.
 
     Returns (curve, trace): a dict an epoch {epoch, lr, train_loss, train_accuracy, test_loss, test_accuracy, seconds},
     with validation_loss and validation_accuracy where the recipe holds images out, and the losses of the first steps.
@@ -233,9 +237,17 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
     train, validation = hold_out(train, recipe.validation) if recipe.validation else (train, None)
     steps_per_epoch = len(train.labels) // recipe.batch_size
     optimizer = make_optimizer(model, recipe)
-    scheduler_step, scheduler_epoch = make_schedule(optimizer, recipe, steps_per_epoch)
+    scheduler, scheduler_step, scheduler_epoch = make_schedule(optimizer, recipe, steps_per_epoch)
     averaged = average_weights(model, recipe.average) if recipe.average else None
-    steps = 0
+    steps, history = 0, {"curve": [], "trace": []}
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    if averaged is not None:
+        parts["averaged"] = averaged
+    about = whose(model, train, recipe, seed)
+    if checkpoint and (saved := restore(checkpoint, about, parts, generator)):
+        history = saved
+        log(f"goes on from {checkpoint} after epoch {len(history['curve'])}")
+    curve = history["curve"]
 
     def after_step():
         nonlocal steps
@@ -244,15 +256,15 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
         if averaged is not None:
             averaged.update_parameters(model)
 
-    curve, trace, start = [], [], time.perf_counter()
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch in range(len(curve) + 1, recipe.epochs + 1):
+        start = time.perf_counter()
         batches = itertools.islice(make_batches(train, recipe, generator), max_steps)
         lr = optimizer.param_groups[0]["lr"]
         try:
             train_loss, train_accuracy, losses = train_epoch(model, batches, optimizer, recipe, after_step)
         except DivergedError as error:
             raise DivergedError(f"epoch {epoch}: {error}") from None
-        trace = (trace + losses)[:TRACE_STEPS]
+        history["trace"] = (history["trace"] + losses)[:TRACE_STEPS]
         if max_steps and steps >= max_steps:
             break
         evaluated = averaged.module if averaged is not None else model
@@ -264,12 +276,20 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
         if validation is not None:
             row["validation_loss"], row["validation_accuracy"] = evaluate(evaluated, validation)
         scheduler_epoch(row.get("validation_loss"))
-        row["seconds"] = time.perf_counter() - start - sum(r["seconds"] for r in curve)
+        row["seconds"] = time.perf_counter() - start
         curve.append(row)
         log(progress_line(row, recipe.epochs, sum(r["seconds"] for r in curve)))
+        if checkpoint:
+            save(checkpoint, about, parts, generator, history)
     if averaged is not None:
         model.load_state_dict(averaged.module.state_dict())
-    return curve, trace
+    return curve, history["trace"]
+
+
+def whose(model: nn.Module, train: Dataset, recipe: Recipe, seed: int) -> dict:
+    """Say which run a checkpoint belongs to: only the same one goes on from it."""
+    return {"recipe": repr(recipe), "seed": seed, "images": len(train.labels), "device": train.images.device.type,
+            "weights": [(name, list(value.shape)) for name, value in model.state_dict().items()]}
 
 
 def progress_line(row: dict, epochs: int, elapsed: float) -> str:
