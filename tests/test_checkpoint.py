@@ -24,7 +24,7 @@ RECIPE = Recipe(epochs=6, lr=0.1, muon=0.02, batch_size=32, schedule="one_cycle"
                 augmentation=(("affine", {"rotate": 10.0, "shift": 0.1}),))
 RECIPES = {
     "one cycle, average, muon": RECIPE,
-    "plateau": dataclasses.replace(RECIPE, schedule="plateau", validation=64, muon=0.0, average=0.0, lr=0.5, patience=0),
+    "plateau": dataclasses.replace(RECIPE, schedule="plateau", validation=64, patience=0, lr=0.5, muon=0, average=0),
     "step": dataclasses.replace(RECIPE, schedule="step", step_epochs=2, average=0.0, weight_decay=1e-3),
     "constant": dataclasses.replace(RECIPE, schedule="constant", muon=0.0),
 }

@@ -1,10 +1,7 @@
 """Where the data comes from, what it is, and what is said when it can't be had."""
 
 import contextlib
-import functools
-import gzip
 import hashlib
-import http.server
 import os
 import pickle
 import shutil
@@ -13,14 +10,13 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from common import data
+from common import data, download
 from common.data import MEAN, STD, DataError, Dataset, find, hold_out, load, normalize
 
 torch.set_num_threads(1)
@@ -52,15 +48,16 @@ def tiny_mnist(folder: Path, value: int = 0) -> dict[str, str]:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """An empty repository beside an empty shared/data; $DATA_DIR is not set and every host is out of reach."""
+    """An empty repository beside an empty shared/data; $DATA_DIR is not set and every mirror is out of reach."""
     monkeypatch.setattr(data, "ROOT", tmp_path / "repository")
     monkeypatch.delenv("DATA_DIR", raising=False)
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as closed:  # bound, but nobody listens: a connection is refused at once
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/"
-        monkeypatch.setattr(data.datasets.MNIST, "mirrors", [address, address])
-        monkeypatch.setattr(data.datasets.CIFAR10, "url", address + "cifar-10-python.tar.gz")
+        for name in data.MIRRORS:
+            monkeypatch.setitem(data.MIRRORS, name, [address])
+        monkeypatch.setattr(download, "PAUSE", 0)
         yield tmp_path
 
 
@@ -209,10 +206,13 @@ def test_a_file_is_unreadable(place, monkeypatch):
 
 
 @pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-def test_a_file_is_missing(mnist, file):
+def test_a_file_is_missing(mnist, file, monkeypatch):
     path = mnist / "MNIST" / "raw" / file
     path.unlink()
-    data_error(path, "can't be read", "incomplete", "download it again")
+    data_error("could not be downloaded", f"{file}.gz", "refused")  # the course's own folder: it is fetched again
+    elsewhere = mnist.rename(mnist.parent.parent / "elsewhere")
+    monkeypatch.setenv("DATA_DIR", str(elsewhere))
+    data_error(elsewhere / "MNIST" / "raw" / file, "can't be read", "incomplete", "download it again")
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])],
@@ -225,7 +225,7 @@ def test_a_file_is_damaged(mnist, damage):
 
 @pytest.mark.parametrize("file", ["data_batch_3", "batches.meta"])
 def test_a_cifar_file_is_missing_or_damaged(place, monkeypatch, file):
-    path = tiny_cifar(place / "repository" / "data", monkeypatch) / file
+    path = tiny_cifar(place / "shared" / "data", monkeypatch) / file
     path.write_bytes(path.read_bytes()[:-1])
     data_error(path, "is damaged", name="cifar10")
     path.unlink()
@@ -242,50 +242,7 @@ def test_no_network(place, name):
 def test_data_folder_can_not_be_written(place):
     (place / "repository").mkdir()
     (place / "repository" / "data").write_text("a file where the folder should be")
-    data_error("could not be downloaded", "permissions")
-
-
-@pytest.fixture
-def serve():
-    """A function that serves a folder on this machine and returns its address."""
-    with contextlib.ExitStack() as stack:
-        def start(folder: Path) -> str:
-            handler = functools.partial(Quiet, directory=folder)
-            server = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            stack.callback(server.shutdown)
-            return f"http://127.0.0.1:{server.server_port}/"
-        yield start
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-def test_download_puts_the_files_into_data(place, monkeypatch, serve):
-    sums = tiny_mnist(place / "mirror")
-    raw = place / "mirror" / "MNIST" / "raw"
-    resources = []
-    for file in sorted(raw.iterdir()):
-        packed = gzip.compress(file.read_bytes())
-        (raw / f"{file.name}.gz").write_bytes(packed)
-        resources.append((f"{file.name}.gz", hashlib.md5(packed).hexdigest()))
-    monkeypatch.setitem(data.FILES, "mnist", sums)
-    monkeypatch.setattr(data.datasets.MNIST, "mirrors", [*data.datasets.MNIST.mirrors, serve(raw)])
-    monkeypatch.setattr(data.datasets.MNIST, "resources", resources)
-    train, _ = load("mnist")  # the first mirrors refuse, the last one has it
-    assert len(train.labels) == 6
-    assert find("mnist") == place / "repository" / "data"
-
-
-def test_a_mirror_serves_something_else(place, monkeypatch, serve):
-    names = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
-    (place / "mirror").mkdir()
-    for name in names:
-        (place / "mirror" / name).write_bytes(gzip.compress(b"<html>"))
-    monkeypatch.setattr(data.datasets.MNIST, "mirrors", [serve(place / "mirror")])
-    data_error("could not be downloaded", "corrupted", "by hand")
+    data_error("could not be downloaded", "File exists", "permissions")
 
 
 def test_a_fresh_process_imports_torchvision():
