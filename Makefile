@@ -3,6 +3,7 @@
 # make check    ruff, and that notebooks, READMEs and results are what makes them
 # make results  train what is missing or stale among the published results (SEEDS=n; safe to stop and start again)
 # make publish  put outputs into the notebooks and results into the READMEs (REPO=owner/name: only move the course)
+# make soak     hundreds of kills, cut downloads and damaged files; rewrites RELIABILITY.md (half an hour)
 # make bench    training speed against the textbook loop
 # make sync     write every .ipynb from its .py
 
@@ -11,16 +12,16 @@ NEWEST := for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
 PYTHON = $(shell $(NEWEST))
 
-.PHONY: run test check results publish bench sync
+.PHONY: run test soak check results publish bench sync
 
 run: .venv/installed
 	@$(COURSE) run
 
 results: .venv/installed
-	@$(COURSE) results $(if $(SEEDS),--seeds '$(SEEDS)')
+	@$(COURSE) results $${SEEDS:+--seeds "$$SEEDS"}
 
 publish: .venv/installed
-	@$(COURSE) publish $(if $(REPO),--repo '$(REPO)')
+	@$(COURSE) publish $${REPO:+--repo "$$REPO"}
 
 sync: .venv/installed
 	@$(COURSE) sync
@@ -34,6 +35,10 @@ check: .venv/installed-dev
 
 test: .venv/installed-dev
 	@.venv/bin/python -m pytest -q
+
+soak: .venv/installed-dev
+	@SOAK=1 .venv/bin/python -m pytest -q tests/test_published.py
+	@.venv/bin/python tests/faults.py
 
 .venv/installed: requirements.txt
 	@test -n "$(PYTHON)" || { echo "this course needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }

@@ -59,6 +59,8 @@ resume: bool = True  # go on where a run was stopped; False: train from the star
 checkpoints: str = ""  # folder for that, such as /content/drive/MyDrive/course in Colab; empty: runs/checkpoints/
 
 # %%
+from functools import partial
+
 import torch
 from IPython.display import Markdown, display
 
@@ -142,10 +144,7 @@ display(Markdown(
 # is evaluated. The target of the session: 99.4 % in fewer than 15 epochs with fewer than 8,000 parameters.
 
 # %%
-def without_dropout():
-    return models.regularized(dropout=0.0)
-
-
+without_dropout = partial(models.regularized, dropout=0.0)
 one_cycle_target = [*budget, Target("accuracy", ">=", 99.4)]
 one_cycle_recipe = run.recipe(Recipe(
     epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation,

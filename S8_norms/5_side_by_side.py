@@ -58,6 +58,7 @@ checkpoints: str = ""  # folder for that, such as /content/drive/MyDrive/course 
 
 # %%
 import copy
+from functools import partial
 
 import torch
 from IPython.display import Markdown, display
@@ -114,7 +115,7 @@ for norm, notebook in trained_in.items():
     print(names[norm])
     one = experiment_of(notebook) if preset == "full" else run
     results[norm], trained[norm] = one.run(
-        "ours", lambda norm=norm: models.residual(norm), recipe, data, target, norm=norm)
+        "ours", partial(models.residual, norm), recipe, data, target, norm=norm)
 
 # %%
 plots.curves({names[norm]: result["curve"] for norm, result in results.items()})
@@ -214,7 +215,7 @@ for norm in names if preset != "quick" else ():
     for size in sizes:
         short = run.recipe(Recipe(epochs=1, lr=0.1 * size / 128, batch_size=size, schedule="one_cycle",
                                   train_images=images, augmentation=recipes.S8.augmentation))
-        result, _ = run.run(f"batch_{size}", lambda norm=norm: models.residual(norm), short, data,
+        result, _ = run.run(f"batch_{size}", partial(models.residual, norm), short, data,
                             [Target("params", "<", 50_000)], norm=norm, seeds=1)
         by_size[names[norm]][size] = result["accuracy"]
 

@@ -72,7 +72,7 @@ def main() -> int:
     try:
         return do(options)
     except KeyboardInterrupt:
-        print("\nstopped; finished results are kept, and the same command goes on from there", file=sys.stderr)
+        print("\nstopped; finished epochs are kept, and the same command goes on from there", file=sys.stderr)
         return 130
     except Exception as error:
         if options.debug:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 import io
 import itertools
 import json
@@ -91,7 +92,7 @@ class Experiment(NamedTuple):
             result = results.load(path)
             result["targets"] = targets.check(limits, result)  # today's
             show(result, path)
-            model.load_state_dict(torch.load(path.with_suffix(".pt"), "cpu", weights_only=True))
+            model.load_state_dict(results.weights(result))
             break
         else:
             if self.train == "never":
@@ -101,7 +102,7 @@ class Experiment(NamedTuple):
             checkpoint = self.checkpoints / self.preset / self.session / self.notebook / f"{prefix}{seed}.pt"
             if not self.resume:
                 checkpoint.unlink(missing_ok=True)
-            result = about | trained(model, recipe, data, seed, checkpoint)
+            result = about | {"network": maker(make_model)} | trained(model, recipe, data, seed, checkpoint)
             result["targets"] = targets.check(limits, result)
             result = save(result, model, made)
             checkpoint.unlink(missing_ok=True)
@@ -130,6 +131,9 @@ def start(session: str, notebook: str, preset: str, seed: int, epochs: int | Non
         raise ValueError(f"seed={seed!r} is not a whole number of at least 0, of 19 digits at most")
     if epochs is not None and (type(epochs) is not int or epochs < 1):
         raise ValueError(f"epochs={epochs!r} is not a whole number of at least 1")
+    for name, given, kind in (("output", output, str), ("resume", resume, bool), ("checkpoints", checkpoints, str)):
+        if type(given) is not kind:
+            raise ValueError(f"{name}={given!r} is not {'a text' if kind is str else 'True or False'}")
     if preset == "full" and epochs and not output:
         raise ValueError("epochs with preset full would replace published results: name another folder as output")
     own = f"{preset}-{epochs}-epochs" if epochs else preset  # not where `make run` looks for the preset's results
@@ -201,9 +205,20 @@ def save(result: dict, model: nn.Module, path: Path) -> dict:
     """Write `result` to `path`, a .json, and the model's weights beside it; return the result as it will be read."""
     weights = io.BytesIO()
     torch.save({name: value.cpu() for name, value in model.state_dict().items()}, weights)
+    result = {**result, "weights_sha256": results.sha256(weights.getvalue())}
     results.write(path.with_suffix(".pt"), weights.getvalue())
     results.write(path, json.dumps(result, indent=1) + "\n")
     return results.load(path)
+
+
+def maker(make_model) -> dict:
+    """Return {name, arguments} of the function of `common.models` that `make_model` is, or is a `partial` of.
+
+    With them `common.models.published` builds the network again.
+    """
+    function = getattr(make_model, "func", make_model)
+    bound = inspect.signature(function).bind(*getattr(make_model, "args", ()), **getattr(make_model, "keywords", {}))
+    return {"name": function.__name__, "arguments": bound.arguments}
 
 
 def seeded(make_model, seed: int) -> nn.Module:
@@ -220,19 +235,17 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
     agree within a relative 1e-3; in the second half a different rounding may have grown beyond that.
     """
     result = results.load(path)
-    if not {"recipe", "layers", "curve", "accuracy", "trace", "device", "threads", "torch"} <= result.keys():
+    if not {"recipe", "layers", "curve", "accuracy", "trace", "device", "threads", "torch", "network"} <= result.keys():
         return "it is incomplete"
     if full_recipe(result) != json.loads(json.dumps(dataclasses.asdict(recipe))):
         return "its recipe is another one"
     model = seeded(make_model, result["seed"])
     if result["layers"] != layer_table(model, tuple(data[0].images.shape[1:])):
         return "its network is another one"
-    if not path.with_suffix(".pt").exists():
-        return "its weights are missing"
     try:
-        seeded(make_model, 0).load_state_dict(torch.load(path.with_suffix(".pt"), "cpu", weights_only=True))
-    except Exception:  # a damaged file fails in many ways
-        return "its weights are damaged"
+        results.weights(result)
+    except ValueError as error:
+        return str(error).rpartition(": ")[2]
     here = machine(data[0].images.device)
     if result["device"].split()[0] != here["device"].split()[0]:
         return None  # another kind of device draws other random numbers, so its losses can't be compared

@@ -227,7 +227,7 @@ def execute(notebook: Path, out: Path, parameters: dict, stdout=None) -> Noteboo
         )
     except papermill.PapermillExecutionError as error:
         what = "" if error.ename == "SystemExit" else f"{error.ename}: "
-        raise CourseError(f"{title}: {what}{first_line(error.evalue)} (cell outputs: {shown(out)})") from None
+        raise CourseError(f"{title}: {what}{first_line(error.evalue)} (cell outputs: {shown(out)})") from error
     except DeadKernelError:
         raise CourseError(f"{title}: its kernel was killed or died, perhaps for want of memory; run it again") from None
 

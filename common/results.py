@@ -1,5 +1,7 @@
 """Results on disk: one JSON a run, written whole, and summaries over seeds."""
 
+import hashlib
+import io
 import json
 import os
 import statistics
@@ -27,6 +29,27 @@ def load(path: Path) -> dict:
         return {**json.loads(path.read_text()), "path": str(path)}
     except (ValueError, TypeError) as error:  # no text, no JSON, or no dict
         raise ValueError(f"{path} is not a result ({error}); delete it and run again") from None
+
+
+def weights(result: dict) -> dict:
+    """Return the weights beside a result (see `load`), a state_dict; nothing but tensors is read from the file.
+
+    Raises ValueError where the file is missing or isn't the one that belongs to the result.
+    """
+    import torch  # takes seconds: only where it is used
+
+    path = Path(result["path"]).with_suffix(".pt")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} can't be read ({error.strerror}): its weights are missing") from None
+    if sha256(content) != result.get("weights_sha256"):
+        raise ValueError(f"{path} is not what {Path(result['path']).name} was saved with: its weights are damaged")
+    return torch.load(io.BytesIO(content), "cpu", weights_only=True)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def read(folder: Path) -> list[dict]:

@@ -1,5 +1,7 @@
 """The training recipe: one epoch, the evaluation, and `fit`, which puts them together."""
 
+import contextlib
+import copy
 import itertools
 import math
 import time
@@ -171,6 +173,8 @@ def train_epoch(model, batches, optimizer, recipe: Recipe, after_step) -> tuple[
             loss = loss + recipe.l1 * sum(p.abs().sum() for p in model.parameters() if p.dim() > 1)
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
+            if not images.isfinite().all():
+                raise DivergedError(f"batch {len(losses)} has pixels that are no numbers: look at its augmentation")
             raise DivergedError(f"the loss is {losses[-1]} at batch {len(losses)}, with a learning rate of "
                                 f"{optimizer.param_groups[0]['lr']:.3g}; try a smaller one")
         optimizer.zero_grad(set_to_none=True)
@@ -222,18 +226,16 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
 
     Returns (curve, trace): a dict an epoch {epoch, lr, train_loss, train_accuracy, test_loss, test_accuracy, seconds},
     with validation_loss and validation_accuracy where the recipe holds images out, and the losses of the first steps.
-    Raises DivergedError when the loss is no longer finite, ValueError for a recipe that can't be run.
+    Raises DivergedError when the loss is no longer finite, MemoryError, and ValueError for data or a recipe that can't
+    be run.
     """
+    check(model, train, test, recipe)
     device = train.images.device
     torch.manual_seed(seed)  # for dropout; the model's first weights are the caller's
     generator = torch.Generator(device).manual_seed(seed)
     model.to(device, memory_format=torch.channels_last)
     if recipe.train_images is not None:
         train = train[: recipe.train_images]
-    if recipe.schedule == "plateau" and not recipe.validation:
-        raise ValueError("a plateau is judged on held-out images: set the recipe's validation")
-    if recipe.batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        raise ValueError("batch norm has nothing to compare in a batch of 1: use a larger batch_size, or another norm")
     train, validation = hold_out(train, recipe.validation) if recipe.validation else (train, None)
     steps_per_epoch = len(train.labels) // recipe.batch_size
     optimizer = make_optimizer(model, recipe)
@@ -260,10 +262,8 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
         start = time.perf_counter()
         batches = itertools.islice(make_batches(train, recipe, generator), max_steps)
         lr = optimizer.param_groups[0]["lr"]
-        try:
+        with explained(epoch, recipe):
             train_loss, train_accuracy, losses = train_epoch(model, batches, optimizer, recipe, after_step)
-        except DivergedError as error:
-            raise DivergedError(f"epoch {epoch}: {error}") from None
         history["trace"] = (history["trace"] + losses)[:TRACE_STEPS]
         if max_steps and steps >= max_steps:
             break
@@ -284,6 +284,45 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
     if averaged is not None:
         model.load_state_dict(averaged.module.state_dict())
     return curve, history["trace"]
+
+
+@contextlib.contextmanager
+def explained(epoch: int, recipe: Recipe):
+    """Say in which epoch training diverged, and what to do where memory ran out."""
+    try:
+        yield
+    except DivergedError as error:
+        raise DivergedError(f"epoch {epoch}: {error}") from None
+    except RuntimeError as error:
+        if "memory" not in str(error):  # torch has no error of its own for it on the CPU
+            raise
+        raise MemoryError(f"out of memory with batches of {recipe.batch_size} images; try "
+                          f"batch_size={max(1, recipe.batch_size // 2)}") from None
+
+
+def check(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe) -> None:
+    """Raise ValueError for data that can't be trained on, or a recipe that can't be run."""
+    for name, split in (("training", train), ("test", test)):
+        if not len(split.labels):
+            raise ValueError(f"the {name} split is empty")
+        wrong = ((split.labels < 0) | (split.labels >= len(split.classes))).nonzero().flatten().tolist()
+        if wrong:
+            raise ValueError(f"label {split.labels[wrong[0]].item()} of {name} image {wrong[0]} is none of the "
+                             f"{len(split.classes)} classes, 0 to {len(split.classes) - 1}")
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise ValueError(f"training images are {list(train.images.shape[1:])} (channels, height, width), test images "
+                         f"{list(test.images.shape[1:])}")
+    if recipe.schedule == "plateau" and not recipe.validation:
+        raise ValueError("a plateau is judged on held-out images: set the recipe's validation")
+    if recipe.batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        raise ValueError("batch norm has nothing to compare in a batch of 1: use a larger batch_size, or another norm")
+    try:
+        outputs = predict(copy.deepcopy(model).to(train.images.device), train[:1]).shape[1]
+    except RuntimeError as error:
+        raise ValueError(f"the network can't take images of {list(train.images.shape[1:])} (channels, height, width): "
+                         f"{str(error).splitlines()[0]}") from None
+    if outputs != len(train.classes):
+        raise ValueError(f"the network has {outputs} outputs, the data {len(train.classes)} classes")
 
 
 def whose(model: nn.Module, train: Dataset, recipe: Recipe, seed: int) -> dict:

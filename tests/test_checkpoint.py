@@ -1,11 +1,7 @@
 """A run that is killed and started again ends as one that never was: bit for bit."""
 
 import dataclasses
-import multiprocessing
-import os
 import pickle
-import random
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +14,6 @@ from common.layers import Dropout
 from common.training import Recipe, fit
 
 torch.set_num_threads(1)
-KILLS = int(os.environ.get("KILLS", 8))  # `make soak` has more
 
 RECIPE = Recipe(epochs=6, lr=0.1, muon=0.02, batch_size=32, schedule="one_cycle", average=0.9,
                 augmentation=(("affine", {"rotate": 10.0, "shift": 0.1}),))
@@ -75,31 +70,6 @@ def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, name):
     assert outcome(recipe, path, lines.append) == whole
     assert lines[0] == f"goes on from {path} after epoch 4" and len(lines) == 3
     assert outcome(recipe, path, lines.append) == whole and len(lines) == 4  # killed before the result was written
-
-
-def test_killed_at_random_moments(tmp_path):
-    whole, path, out = outcome(RECIPE, None), tmp_path / "run.pt", tmp_path / "outcome"
-    start = time.perf_counter()
-    outcome(RECIPE, None)
-    seconds = time.perf_counter() - start
-    moments, fork, killed = random.Random(0), multiprocessing.get_context("fork"), 0
-    while killed < KILLS:
-        path.unlink(missing_ok=True)
-        while killed < KILLS:  # several kills to a run; then it is left to finish
-            child = fork.Process(target=lambda: out.write_text(outcome(RECIPE, path)))
-            child.start()
-            child.join(moments.uniform(0, 0.5 * seconds))
-            if not child.is_alive():
-                break
-            child.kill()
-            child.join()
-            killed += 1
-        child = fork.Process(target=lambda: out.write_text(outcome(RECIPE, path)))
-        child.start()
-        child.join()
-        assert out.read_text() == whole
-        out.unlink()
-    assert not [file for file in tmp_path.iterdir() if file not in (path, out) and not file.name.endswith(".part")]
 
 
 @pytest.mark.parametrize("change", [{"lr": 0.2}, {"epochs": 7}, {"batch_size": 64}, {"train_images": 320}], ids=str)

@@ -5,7 +5,6 @@ import hashlib
 import http.server
 import io
 import multiprocessing
-import os
 import random
 import socket
 import tarfile
@@ -298,19 +297,3 @@ def test_cifar_comes_out_of_its_archive(server, tmp_path, monkeypatch):
 def test_every_mirror_is_https():
     assert all(url.startswith("https://") and url.endswith("/") for urls in data.MIRRORS.values() for url in urls)
     assert all(len(urls) > 1 for urls in data.MIRRORS.values())
-
-
-@pytest.mark.skipif(os.environ.get("KILLS") is None, reason="in `make soak`")
-def test_killed_at_random_moments(server, tmp_path):
-    fork, moments = multiprocessing.get_context("fork"), random.Random(0)
-    for i in range(int(os.environ["KILLS"])):
-        child = fork.Process(target=get, args=(server, tmp_path, "slow"))
-        child.start()
-        child.join(moments.uniform(0, 0.6))
-        child.kill()
-        child.join()
-        assert not (tmp_path / "file").exists() or (tmp_path / "file").read_bytes() == CONTENT
-        if (tmp_path / "file").exists() and i % 2:
-            (tmp_path / "file").unlink()
-    get(server, tmp_path, "good")
-    assert whole(tmp_path)

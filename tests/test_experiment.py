@@ -6,6 +6,8 @@ import math
 import os
 import re
 import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ torch.set_num_threads(1)
 # Parameters
 
 GOOD = {"session": "S7_mnist", "notebook": "1_structure", "preset": "quick", "seed": 0, "epochs": None,
-        "train": "missing", "output": ""}
+        "train": "missing", "output": "", "resume": True, "checkpoints": ""}
 
 
 @pytest.mark.parametrize("wrong, message", [
@@ -35,6 +37,8 @@ GOOD = {"session": "S7_mnist", "notebook": "1_structure", "preset": "quick", "se
       for seed in (-1, 1.0, "0", True, None)],
     *[({"epochs": epochs}, f"epochs={epochs!r} is not a whole number of at least 1")
       for epochs in (0, -1, 2.5, "3", True, math.nan)],
+    ({"output": 5}, "output=5 is not a text"), ({"checkpoints": None}, "checkpoints=None is not a text"),
+    ({"resume": "no"}, "resume='no' is not True or False"),
 ], ids=str)
 def test_start_rejects(wrong, message):
     with pytest.raises(ValueError) as raised:
@@ -47,7 +51,8 @@ def test_start_rejects(wrong, message):
 def test_start(preset, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = start(**{**GOOD, "preset": preset, "seed": 3})
-    assert run == Experiment("S7_mnist", "1_structure", preset, 3, None, "missing", experiment.ROOT / folder)
+    assert run == Experiment("S7_mnist", "1_structure", preset, 3, None, "missing", experiment.ROOT / folder, True,
+                             experiment.ROOT / "runs/checkpoints")
     assert start(**{**GOOD, "preset": preset, "output": "elsewhere"}).output == tmp_path / "elsewhere"
 
 
@@ -66,6 +71,18 @@ def test_an_output_that_is_no_folder(tmp_path):
     for output, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "below", "Not a directory")):
         with pytest.raises(ValueError, match=rf"can't be written to {output} \({reason}\): name another folder"):
             start(**{**GOOD, "output": str(output)})
+
+
+def test_checkpoints_on_a_drive_are_colabs(tmp_path, monkeypatch):
+    assert start(**{**GOOD, "checkpoints": str(tmp_path / "drive")}).checkpoints == tmp_path / "drive"
+    with pytest.raises(ValueError, match="only Colab can mount it; name a folder of this machine, or leave"):
+        start(**{**GOOD, "checkpoints": "/content/drive/MyDrive/course"})
+    mounted = []
+    drive = types.SimpleNamespace(mount=mounted.append)
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(drive=drive))
+    monkeypatch.setattr(experiment, "writable", lambda folder, what, parameter: folder)
+    run = start(**{**GOOD, "checkpoints": "/content/drive/MyDrive/course"})
+    assert mounted == ["/content/drive"] and run.checkpoints == Path("/content/drive/MyDrive/course")
 
 
 def test_recipe_of_a_preset():
@@ -193,7 +210,8 @@ def test_epochs_until():
 
 # Runs
 
-KEYS = set("""session notebook model norm seed preset params receptive_field depthwise dilated max_pools global_pools
+KEYS = set("""session notebook model norm seed preset network weights_sha256
+params receptive_field depthwise dilated max_pools global_pools
 linear transforms max_epochs epochs accuracy train_accuracy
 curve seconds device threads torch git_commit targets recipe layers trace""".split())
 RECIPE = Recipe(2, 0.1, 16, schedule="one_cycle", augmentation=(("flip", {"p": 0.5}),))
@@ -225,7 +243,7 @@ DATA = split(160, 0), split(30, 1)
 def run(tmp_path, monkeypatch):
     """An experiment in an empty repository."""
     monkeypatch.setattr(experiment, "ROOT", tmp_path)
-    return start("S7_mnist", "1_test", "quick", 0, None, "missing", str(tmp_path / "out"))
+    return start("S7_mnist", "1_test", "quick", 0, None, "missing", str(tmp_path / "out"), True, "")
 
 
 def trained(run, capsys, make_model=network, recipe=RECIPE, data=DATA, limits=LIMITS, **options) -> bool:
@@ -297,6 +315,27 @@ def test_a_run_is_repeated_exactly(run):
     assert first["trace"] != other["trace"]
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_stopped_run_goes_on(run, capsys, tmp_path, monkeypatch, resume):
+    whole, _ = run._replace(output=tmp_path / "whole").run("tiny", network, RECIPE, DATA, LIMITS)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "save", stop)  # after the last epoch, before the result is written
+        with pytest.raises(KeyboardInterrupt):
+            run.run("tiny", network, RECIPE, DATA, LIMITS)
+    kept = tmp_path / "runs/checkpoints/quick/S7_mnist/1_test/tiny-seed0.pt"
+    assert kept.exists() and not list((tmp_path / "out").rglob("*.json"))
+    capsys.readouterr()
+    result, _ = run._replace(resume=resume).run("tiny", network, RECIPE, DATA, LIMITS)
+    assert capsys.readouterr().out.startswith("goes on from" if resume else "epoch  1/2")
+    assert [row["test_loss"] for row in result["curve"]] == [row["test_loss"] for row in whole["curve"]]
+    assert result["weights_sha256"] == whole["weights_sha256"]
+    assert not kept.exists()  # the result is there
+
+
 def change(path: Path, **values) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
@@ -317,7 +356,8 @@ def test_what_makes_a_result_stale(run, capsys, tmp_path):
     assert reason(make_model=other_start) == "training starts with other losses"
 
     weights = path.with_suffix(".pt").read_bytes()
-    for damaged in (b"", weights[:-20], b"x" * 100):
+    one_bit = weights[:2000] + bytes([weights[2000] ^ 1]) + weights[2001:]
+    for damaged in (b"", weights[:-20], b"x" * 100, one_bit):
         path.with_suffix(".pt").write_bytes(damaged)
         assert reason() == "its weights are damaged"
     path.with_suffix(".pt").unlink()

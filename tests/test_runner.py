@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,37 @@ def test_bad_input_is_one_line(course, monkeypatch, capsys, words, message):
     assert capsys.readouterr().err == message
 
 
+def test_debug_shows_the_traceback(course, monkeypatch):
+    with pytest.raises(CourseError) as raised:
+        main(monkeypatch, "--debug", "notebook", "S7_mnist/1_first", "-p", "epochs", "0")
+    shown = "".join(traceback.format_exception(raised.value))
+    assert 'raise ValueError("epochs=0 is not a whole number' in shown  # the line of the cell
+
+
+def test_parameters_are_no_shell_commands(course, tmp_path):
+    proof = tmp_path / "proof"
+    text = f"$(touch {proof}) `touch {proof}`; a' b\"; touch {proof} # $HOME\nx"
+    echo = small_course.NOTEBOOK.replace("    assert path", "    print(output)\n#")
+    small_course.write(course, "S7_mnist/3_echo", echo)
+    notebooks.sync()
+    name = "S7_mnist/3_echo"
+    notebooks.execute(course / f"{name}.ipynb", course / "out.ipynb", {"train": "never", "output": text})
+    assert not proof.exists()
+    printed = [output.text for cell in notebooks.read(course / "out.ipynb").cells if cell.cell_type == "code"
+               for output in cell.outputs if output.output_type == "stream"]
+    assert f"{text}\n" in printed  # it arrives as it was given
+
+
+def test_make_hands_its_variables_on_as_they_are(tmp_path):
+    proof = tmp_path / "proof"
+    for variable, verb in (("SEEDS", "results"), ("REPO", "publish")):
+        text = f"'; touch {proof}; '\"$(touch {proof})"
+        done = subprocess.run(["make", "-s", verb, f"{variable}={text.replace('$', '$$')}"], cwd=notebooks.ROOT,
+                              capture_output=True, text=True)
+        assert done.returncode and "touch" in done.stderr  # the verb saw it, and refused it
+        assert not proof.exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_runs_without_write_permission(course, monkeypatch, capsys):
     (course / "runs").mkdir(mode=0o500)
@@ -142,7 +174,7 @@ def test_ctrl_c_stops_the_kernel_too(course):
     finally:
         run.kill()
     assert run.returncode == 130
-    assert err == "\nstopped; finished results are kept, and the same command goes on from there\n"
+    assert err == "\nstopped; finished epochs are kept, and the same command goes on from there\n"
     deadline = time.monotonic() + 10
     while not gone(kernel) and time.monotonic() < deadline:
         time.sleep(0.1)

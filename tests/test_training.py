@@ -3,7 +3,10 @@
 import copy
 import dataclasses
 import math
+import multiprocessing
 import re
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from common import models
+from common.augmentation import AUGMENTATIONS
 from common.data import Dataset, hold_out, normalize
 from common.training import (
     SCHEDULES,
@@ -420,3 +424,56 @@ def test_memorises_64_images():
     curve, _ = quiet_fit(model, dataset, dataset[:8], Recipe(60, 0.1, 32, schedule="one_cycle"))
     assert evaluate(model, dataset)[1] == 100
     assert curve[0]["train_accuracy"] < 40
+
+
+# Bad data
+
+def with_label(label: int) -> Dataset:
+    labels = TRAIN.labels.clone()
+    labels[7] = label
+    return TRAIN._replace(labels=labels)
+
+
+OTHER_SIZE = made_up(16, side=9)
+
+
+@pytest.mark.parametrize("train, test, message", [
+    (with_label(10), TEST, "label 10 of training image 7 is none of the 10 classes, 0 to 9"),
+    (TRAIN, with_label(-1), "label -1 of test image 7 is none of the 10 classes, 0 to 9"),
+    (TRAIN[:0], TEST, "the training split is empty"),
+    (TRAIN, TEST[:0], "the test split is empty"),
+    (TRAIN, OTHER_SIZE, "training images are [1, 8, 8] (channels, height, width), test images [1, 9, 9]"),
+    (OTHER_SIZE, OTHER_SIZE, "the network can't take images of [1, 9, 9] (channels, height, width): "
+                             "mat1 and mat2 shapes cannot be multiplied (1x392 and 288x10)"),
+    (TRAIN._replace(classes=tuple("0123456789ab")), TEST, "the network has 10 outputs, the data 12 classes"),
+], ids=["label too high", "label too low", "no training", "no test", "two sizes", "another size", "classes"])
+def test_bad_data_is_refused_before_training(train, test, message):
+    with pytest.raises(ValueError) as raised:
+        quiet_fit(network(), train, test, RECIPE)
+    assert str(raised.value) == message
+
+
+def test_a_batch_with_nan_is_named(monkeypatch):
+    monkeypatch.setitem(AUGMENTATIONS, "broken", lambda images, generator: images / 0)  # 0 / 0 for black pixels
+    recipe = dataclasses.replace(RECIPE, augmentation=(("broken", {}),))
+    with pytest.raises(DivergedError, match="^epoch 1: batch 1 has pixels that are no numbers: look at its augment"):
+        quiet_fit(network(), TRAIN, TEST, recipe)
+
+
+def out_of_memory(pipe) -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000,) * 2)
+    train, wide = made_up(4096), nn.Sequential(nn.Conv2d(1, 512, 3), nn.Flatten(), nn.Linear(512 * 36, 10))
+    try:
+        quiet_fit(wide, train, TEST, dataclasses.replace(RECIPE, batch_size=4096))
+    except MemoryError as error:
+        pipe.send(str(error))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc: NOT TESTED WITHOUT MEMORY")
+def test_out_of_memory_says_which_batch_size_to_try():
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=out_of_memory, args=(there,))
+    child.start()
+    child.join()
+    assert here.poll() and here.recv() == "out of memory with batches of 4096 images; try batch_size=2048"
