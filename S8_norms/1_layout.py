@@ -132,9 +132,6 @@ report.network(models.unbudgeted(), shape)
 unbudgeted, _ = run.run("unbudgeted", models.unbudgeted, recipe, data, [learns], norm="bn", seeds=1)
 
 # %%
-plots.curves({"unbudgeted": unbudgeted["curve"]})
-
-# %%
 report.targets(unbudgeted)
 
 # %% [markdown]
@@ -163,9 +160,6 @@ report.network(models.wide(), shape)
 
 # %%
 wide, _ = run.run("wide", models.wide, recipe, data, [learns], norm="bn", seeds=1)
-
-# %%
-plots.curves({"wide": wide["curve"]})
 
 # %%
 report.targets(wide)
@@ -199,9 +193,6 @@ report.network(models.narrowed(), shape)
 narrowed, _ = run.run("narrowed", models.narrowed, recipe, data, [*budget, learns], norm="bn", seeds=1)
 
 # %%
-plots.curves({"narrowed": narrowed["curve"]})
-
-# %%
 report.targets(narrowed)
 
 # %% [markdown]
@@ -232,9 +223,6 @@ report.network(models.evened_out(), shape)
 evened_out, _ = run.run("evened_out", models.evened_out, recipe, data, [*budget, learns], norm="bn", seeds=1)
 
 # %%
-plots.curves({"evened out": evened_out["curve"]})
-
-# %%
 report.targets(evened_out)
 
 # %% [markdown]
@@ -262,9 +250,6 @@ report.network(models.widened_input(), shape)
 
 # %%
 widened_input, _ = run.run("widened_input", models.widened_input, recipe, data, [*budget, learns], norm="bn", seeds=1)
-
-# %%
-plots.curves({"widened input": widened_input["curve"]})
 
 # %%
 report.targets(widened_input)
@@ -297,9 +282,6 @@ report.network(models.budgeted(), shape)
 budgeted, _ = run.run("budgeted", models.budgeted, recipe, data, [*budget, learns], norm="bn", seeds=1)
 
 # %%
-plots.curves({"budgeted": budgeted["curve"]})
-
-# %%
 report.targets(budgeted)
 
 # %% [markdown]
@@ -324,4 +306,9 @@ plots.receptive_field_growth({
 
 # %%
 found = [unbudgeted, wide, narrowed, evened_out, widened_input, budgeted]
+plots.parameters_against_accuracy([
+    {"name": result["model"].replace("_", " "), "params": result["params"], "accuracy": result["accuracy"],
+     "std": None, "source": False} for result in found])
+
+# %%
 report.side_by_side([run.over_seeds(result) for result in found])

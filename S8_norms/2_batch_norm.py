@@ -103,21 +103,21 @@ plots.samples(train_set.images, train_set.labels, train_set.classes, rows=2)
 # ### Target
 #
 # 37,664 parameters, a learning rate of 0.1 and a dropout of 5 %; its source reports 75.68 % at its best epoch. At
-# least 55 % after three epochs.
+# least 60 % after eight epochs.
 
 # %%
-brief = [*budget, Target("accuracy", ">=", 55.0)]
+brief = [*budget, Target("accuracy", ">=", 60.0)]
 widened_input = partial(models.widened_input, "bn", dropout=0.05)
 report.network(widened_input(), shape)
 
 # %% [markdown]
 # ### Result
 #
-# The learning rate stays constant, the images are not varied. Three epochs only, of the twenty that are allowed: the
-# baselines are here to compare with.
+# The learning rate stays constant, the images are not varied. Eight epochs of the twenty that are allowed, as many as
+# our own recipe gets below.
 
 # %%
-widened_recipe = run.recipe(Recipe(epochs=3, lr=0.1))
+widened_recipe = run.recipe(Recipe(epochs=8, lr=0.1), quick_epochs=3)
 widened, _ = run.run("widened_input", widened_input, widened_recipe, data, brief, norm="bn", seeds=1)
 
 # %%
@@ -152,7 +152,7 @@ report.network(transitions(), shape)
 # ### Result
 
 # %%
-transitions_recipe = run.recipe(Recipe(epochs=3, lr=0.1, schedule="one_cycle"))
+transitions_recipe = run.recipe(Recipe(epochs=8, lr=0.1, schedule="one_cycle"), quick_epochs=3)
 after_all, _ = run.run("transitions", transitions, transitions_recipe, data, brief, norm="bn", seeds=1)
 
 # %%

@@ -419,9 +419,10 @@ def parameters_against_accuracy(points: list[dict]) -> Figure:
     if not points:
         raise ValueError("parameters_against_accuracy needs at least one point")
     fig, ax = plt.subplots(figsize=(8.5, 5.5))
+    over_seeds = " (mean ± standard deviation over seeds)" if any(p.get("std") for p in points) else ""
     looks = {
         True: {"fmt": "s", "color": COLOURS[1], "markerfacecolor": "white", "label": "as its authors report"},
-        False: {"fmt": "o", "color": COLOURS[0], "label": "ours (mean ± standard deviation over seeds)"},
+        False: {"fmt": "o", "color": COLOURS[0], "label": f"ours{over_seeds}"},
     }
     for source, look in looks.items():
         chosen = [p for p in points if bool(p["source"]) is source]
