@@ -223,7 +223,7 @@ plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 own = run.over_seeds(ours)
 display(Markdown(
     f"{ours['params']:,} parameters, {report.accuracy(own)} % (n = {own['n']}, worst seed {own['worst']:.2f} %), "
-    f"{own['mean'] - after['mean']:+.2f} points from the network above, in {own['seconds'] / 60:.1f} minutes of "
+    f"{report.gain(own, after)} from the network above, in {own['seconds'] / 60:.1f} minutes of "
     f"training on {ours['device']}. It {report.first_epoch(own, 99.4)}. "
     f"{(predictions != test_set.labels).sum()} of {len(test_set.labels):,} test images are wrong; look at them above "
     "before you ask for more."
@@ -265,7 +265,7 @@ display(Markdown(
     f"{report.accuracy(tiny)} % (n = {tiny['n']}, worst seed {tiny['worst']:.2f} %) in {tiny['seconds'] / 60:.1f} "
     f"minutes: 99.4 % {'still holds' if tiny['mean'] >= 99.4 else 'does not hold'} here. On the varied training images "
     f"it is right in {tiny['train_accuracy']:.2f} % of the cases, the larger network in {own['train_accuracy']:.2f} %: "
-    f"{own['train_accuracy'] - tiny['train_accuracy']:+.2f} points, but {own['mean'] - tiny['mean']:+.2f} on "
+    f"{own['train_accuracy'] - tiny['train_accuracy']:+.2f} points, but {report.gain(own, tiny)} on "
     "the test images. At this size a digit that is badly written is the limit, more than a parameter that is missing."
 ))
 

@@ -136,10 +136,10 @@ report.side_by_side(list(summaries.values()))
 
 # %%
 order = sorted(summaries, key=lambda norm: -summaries[norm]["mean"])
-first, last = order[0], order[-1]
+first, *others = order
 display(Markdown(
-    f"{names[first].capitalize()} ends highest, {summaries[first]['mean'] - summaries[last]['mean']:.2f} points above "
-    f"{names[last]} (n = {summaries[first]['n']}). "
+    f"{names[first].capitalize()} ends highest: "
+    + "; ".join(f"{report.gain(summaries[first], summaries[norm])} from {names[norm]}" for norm in others) + ". "
     + " ".join(f"With {names[norm]} the network {report.first_epoch(summaries[norm], 70)}." for norm in order)
 ))
 

@@ -1,6 +1,9 @@
 """Results as Markdown tables, for a notebook's cells: every number comes from a result."""
 
+import statistics
+
 from IPython.display import Markdown
+from scipy import stats
 from torch import nn
 
 from common.data import Dataset
@@ -48,9 +51,19 @@ def cost(model: nn.Module, shape: tuple[int, int, int]) -> str:
 
 
 def gain(result: dict, other: dict) -> str:
-    """Say how much more of the test images are right in `result` than in `other`; both results, or both summaries."""
-    key = "mean" if "mean" in result else "accuracy"
-    return f"{result[key] - other[key]:+.2f} points"
+    """Say how much more of the test images are right in `result` than in `other`; both results, or both summaries.
+
+    Of summaries the runs with the same seed are compared; their mean difference has Student's interval of 95 %.
+    """
+    if "mean" not in result:
+        return f"{result['accuracy'] - other['accuracy']:+.2f} points"
+    before = {run["seed"]: run["accuracy"] for run in other["results"]}
+    pairs = [run["accuracy"] - before[run["seed"]] for run in result["results"] if run["seed"] in before]
+    if len(pairs) < 2:
+        return f"{result['mean'] - other['mean']:+.2f} points"
+    low, high = stats.ttest_1samp(pairs, 0).confidence_interval(0.95)
+    return (f"{statistics.fmean(pairs):+.2f} points ({len(pairs)} pairs of seeds, 95 % interval {low:+.2f} to "
+            f"{high:+.2f})")
 
 
 def title(row: dict) -> str:

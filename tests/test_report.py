@@ -20,7 +20,18 @@ def test_the_cost_of_a_network():
 
 def test_gain_of_results_and_of_summaries():
     assert report.gain({"accuracy": 90.0}, {"accuracy": 91.5}) == "-1.50 points"
-    assert report.gain({"mean": 91.5}, {"mean": 90.0}) == "+1.50 points"
+    one, other = ({"mean": mean, "results": [{"seed": 0, "accuracy": mean}]} for mean in (91.5, 90.0))
+    assert report.gain(one, other) == "+1.50 points"
+
+
+def test_gain_over_seeds_is_paired():
+    def summary(*accuracies):
+        runs = [{"seed": seed, "accuracy": accuracy} for seed, accuracy in enumerate(accuracies)]
+        return {"mean": sum(accuracies) / len(accuracies), "results": runs}
+
+    # Differences 1, 2, 3: mean 2, deviation 1, and 4.3027 / sqrt(3) of it with two degrees of freedom.
+    assert report.gain(summary(91, 93, 95), summary(90, 91, 92, 99)) == (
+        "+2.00 points (3 pairs of seeds, 95 % interval -0.48 to +4.48)")
 
 
 def test_what_was_learned_by_heart():
