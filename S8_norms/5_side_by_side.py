@@ -169,18 +169,36 @@ mistakes("ln")
 # %% [markdown]
 # ## What one norm gets right and the others don't
 #
-# One network each: two with the same norm and other first weights would differ as well, by how much is not measured.
 
 # %%
-alone = {norm: right[norm] & ~torch.stack([right[other] for other in right if other != norm]).any(0) for norm in right}
-everyone, no_one = (torch.stack(list(right.values())).all(0), ~torch.stack(list(right.values())).any(0))
-display(Markdown("\n".join([
-    "| right with | test images |", "| --- | ---: |", f"| all three | {everyone.sum():,} |",
-    *(f"| {names[norm]} alone | {alone[norm].sum():,} |" for norm in alone), f"| none | {no_one.sum():,} |"])))
+def alone(right: dict, name: str) -> torch.Tensor:
+    """The images that `name` has right and all others wrong, as a mask."""
+    return right[name] & ~torch.stack([right[other] for other in right if other != name]).any(0)
 
 
+def who_is_right(right: dict) -> Markdown:
+    together = torch.stack(list(right.values()))
+    rows = [("all three", together.all(0)), *((f"{name} alone", alone(right, name)) for name in right),
+            ("none", ~together.any(0))]
+    return Markdown("\n".join(["| right with | test images |", "| --- | ---: |",
+                               *(f"| {name} | {images.sum():,} |" for name, images in rows)]))
+
+
+by_norm = {names[norm]: right[norm] for norm in right}
+who_is_right(by_norm)
+
+# %% [markdown]
+# How much of that is the norm, and how much chance? Three networks with batch norm, which differ in their seed only:
+
+# %%
+by_seed = {f"seed {seed}": models.published("S8_norms/2_batch_norm", "ours", "bn", seed) for seed in range(3)}
+by_seed = {name: predict(model.to(test_set.images.device), test_set).argmax(1) == test_set.labels
+           for name, model in by_seed.items()}
+who_is_right(by_seed)
+
+# %%
 def only(norm: str):
-    images = alone[norm].nonzero().flatten()[:10]
+    images = alone(by_norm, names[norm]).nonzero().flatten()[:10]
     if len(images) == 0:
         return Markdown(f"No image is right with {names[norm]} alone.")
     return plots.samples(test_set.images[images], test_set.labels[images], test_set.classes, rows=1,
