@@ -54,9 +54,8 @@ preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
-output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
+output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 resume: bool = True  # go on where a run was stopped; False: train from the start
-checkpoints: str = ""  # folder for that, such as /content/drive/MyDrive/course in Colab; empty: runs/checkpoints/
 
 # %%
 from IPython.display import Markdown, display
@@ -67,7 +66,7 @@ from common.receptive_field import receptive_field
 from common.targets import Target
 from common.training import Recipe
 
-run = experiment.start("S8_norms", "1_layout", preset, seed, epochs, train, output, resume, checkpoints)
+run = experiment.start("S8_norms", "1_layout", preset, seed, epochs, train, output, resume)
 shape = (3, 32, 32)
 
 # %% [markdown]

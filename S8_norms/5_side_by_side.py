@@ -52,9 +52,8 @@ preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
-output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
+output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 resume: bool = True  # go on where a run was stopped; False: train from the start
-checkpoints: str = ""  # folder for that, such as /content/drive/MyDrive/course in Colab; empty: runs/checkpoints/
 
 # %%
 import copy
@@ -73,7 +72,7 @@ names = {"bn": "batch norm", "gn": "group norm", "ln": "layer norm"}
 
 
 def experiment_of(notebook: str) -> experiment.Experiment:
-    return experiment.start("S8_norms", notebook, preset, seed, epochs, train, output, resume, checkpoints)
+    return experiment.start("S8_norms", notebook, preset, seed, epochs, train, output, resume)
 
 
 run = experiment_of(here)

@@ -53,9 +53,8 @@ preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
-output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
+output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 resume: bool = True  # go on where a run was stopped; False: train from the start
-checkpoints: str = ""  # folder for that, such as /content/drive/MyDrive/course in Colab; empty: runs/checkpoints/
 
 # %%
 from collections import OrderedDict
@@ -67,7 +66,7 @@ from torch import nn
 from common import experiment, plots, report
 from common.receptive_field import receptive_field, window
 
-run = experiment.start("S9_advanced_conv", "1_convolutions", preset, seed, epochs, train, output, resume, checkpoints)
+run = experiment.start("S9_advanced_conv", "1_convolutions", preset, seed, epochs, train, output, resume)
 torch.manual_seed(seed)
 inputs, outputs, side = 32, 64, 32
 

@@ -54,9 +54,8 @@ preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
-output: str = ""  # folder for the results; empty: results/ for full, runs/<preset>/ otherwise
+output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 resume: bool = True  # go on where a run was stopped; False: train from the start
-checkpoints: str = ""  # folder for that, such as /content/drive/MyDrive/course in Colab; empty: runs/checkpoints/
 
 # %%
 import statistics
@@ -69,7 +68,7 @@ from common import experiment, plots
 from common.augmentation import BRIEF, BRIEF_BATCHED, augment
 from common.data import MEAN
 
-run = experiment.start("S9_advanced_conv", "2_augmentation", preset, seed, epochs, train, output, resume, checkpoints)
+run = experiment.start("S9_advanced_conv", "2_augmentation", preset, seed, epochs, train, output, resume)
 train_set, _ = run.data("cifar10")
 generator = torch.Generator(train_set.images.device).manual_seed(seed)
 

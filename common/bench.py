@@ -28,8 +28,8 @@ from torch import nn
 from common import models, results
 from common.augmentation import BRIEF, BRIEF_BATCHED, make_pipeline
 from common.data import MEAN, ROOT, STD, datasets, download, find, load
-from common.experiment import machine
 from common.layers import Dropout, ReluDropout
+from common.machine import machine
 from common.notebooks import ENVIRONMENT, CourseError
 from common.training import Recipe, make_batches, make_optimizer, train_epoch
 

@@ -10,12 +10,12 @@ from torch import Generator
 from common import results
 
 
-def save(path: Path, about: dict, parts: dict, generator: Generator, history: dict) -> None:
+def save(path: Path, about: dict, history: dict, parts: dict, generator: Generator) -> None:
     """Write a checkpoint to `path`, whole or not at all.
 
-    `about` says whose it is, `parts` are the objects with a state_dict (model, optimizer, schedule, average),
-    `generator` draws order and augmentation, and `history` is what the run has to tell so far: plain numbers in lists
-    and dicts. The state of torch's own generators, which dropout draws from, is kept too.
+    `about` says whose it is, `history` is what the run has to tell so far: plain numbers and texts in lists and dicts.
+    `parts` are the objects with a state_dict (model, optimizer, schedule, average), `generator` draws order and
+    augmentation. The state of torch's own generators, which dropout draws from, is kept too.
     """
     content = io.BytesIO()
     torch.save({"about": about, "history": history, "generator": generator.get_state(), "random": random_states(),
@@ -23,31 +23,32 @@ def save(path: Path, about: dict, parts: dict, generator: Generator, history: di
     results.write(path, content.getvalue())
 
 
-def restore(path: Path, about: dict, parts: dict, generator: Generator) -> dict | None:
-    """Set `parts` and every generator to what the checkpoint at `path` says, and return its history.
+def load(path: Path, about: dict) -> dict:
+    """Return the checkpoint at `path`, for `restore`; the file is read as tensors, numbers and texts, and runs no code.
 
-    None, and nothing is changed, where there is no such file, where it is damaged, or where it belongs to a run that
-    `about` doesn't describe. The file can't run code: it is read as tensors, numbers and texts only.
+    Raises ValueError where it is damaged, or belongs to a run that `about` doesn't describe.
     """
-    if not path.exists():
-        return None
     try:
-        if zipfile.ZipFile(path).testzip():  # torch.load doesn't compare the checksums
-            return None
-        saved = torch.load(path, "cpu", weights_only=True)
-        if saved["about"] != about:
-            return None
-        states = {name: saved["parts"][name] for name in parts}
-        history, own, random = saved["history"], saved["generator"], saved["random"]
+        damaged = zipfile.ZipFile(path).testzip()  # torch.load doesn't compare the checksums
+        saved = None if damaged else torch.load(path, "cpu", weights_only=True)
+        missing = saved is None or {"about", "history", "generator", "random", "parts"} - saved.keys()
     except Exception:  # a damaged file fails in many ways
-        return None
+        missing = True
+    if missing:
+        raise ValueError("it is damaged")
+    if other := [key for key in about if saved["about"].get(key) != about[key]]:
+        raise ValueError(f"it is of another {' and '.join(other)}")
+    return saved
+
+
+def restore(saved: dict, parts: dict, generator: Generator) -> None:
+    """Set `parts` and every generator to what a checkpoint (see `load`) says."""
     for name, part in parts.items():
-        part.load_state_dict(states[name])
-    generator.set_state(own)
-    torch.set_rng_state(random["cpu"])
-    if "cuda" in random:
-        torch.cuda.set_rng_state_all(random["cuda"])
-    return history
+        part.load_state_dict(saved["parts"][name])
+    generator.set_state(saved["generator"])
+    torch.set_rng_state(saved["random"]["cpu"])
+    if "cuda" in saved["random"]:
+        torch.cuda.set_rng_state_all(saved["random"]["cuda"])
 
 
 def random_states() -> dict:

@@ -7,7 +7,6 @@ import io
 import itertools
 import json
 import os
-import platform
 import re
 import subprocess
 import tempfile
@@ -22,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from common import results, targets, training
 from common.data import ROOT, Dataset, load
+from common.machine import machine
 from common.receptive_field import receptive_field
 from common.training import Recipe
 
@@ -46,7 +46,7 @@ class Experiment(NamedTuple):
     train: str
     output: Path  # the folder of its results
     resume: bool  # go on from a checkpoint
-    checkpoints: Path  # the folder of its checkpoints
+    checkpoints: Path  # their folder
 
     def data(self, name: str) -> tuple[Dataset, Dataset]:
         """Load the training and the test split of `name`, on the GPU where there is one; a few images for smoke."""
@@ -99,7 +99,7 @@ class Experiment(NamedTuple):
                 raise StaleError(f"no result {os.path.relpath(made, ROOT)}; `make results` makes it")
             about = {"session": self.session, "notebook": self.notebook, "model": name, "norm": norm, "seed": seed,
                      "preset": self.preset}
-            checkpoint = self.checkpoints / self.preset / self.session / self.notebook / f"{prefix}{seed}.pt"
+            checkpoint = self.checkpoints / self.notebook / f"{prefix}{seed}.pt"
             if not self.resume:
                 checkpoint.unlink(missing_ok=True)
             result = about | {"network": maker(make_model)} | trained(model, recipe, data, seed, checkpoint)
@@ -121,8 +121,11 @@ class Experiment(NamedTuple):
 
 
 def start(session: str, notebook: str, preset: str, seed: int, epochs: int | None, train: str, output: str,
-          resume: bool, checkpoints: str) -> Experiment:
-    """Check a notebook's parameters and return its `Experiment`; raises ValueError naming the one that is wrong."""
+          resume: bool) -> Experiment:
+    """Check a notebook's parameters and return its `Experiment`; raises ValueError naming the one that is wrong.
+
+    In Colab an `output` on /content/drive mounts the student's Google Drive.
+    """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
     if train not in TRAIN:
@@ -131,31 +134,30 @@ def start(session: str, notebook: str, preset: str, seed: int, epochs: int | Non
         raise ValueError(f"seed={seed!r} is not a whole number of at least 0, of 19 digits at most")
     if epochs is not None and (type(epochs) is not int or epochs < 1):
         raise ValueError(f"epochs={epochs!r} is not a whole number of at least 1")
-    for name, given, kind in (("output", output, str), ("resume", resume, bool), ("checkpoints", checkpoints, str)):
-        if type(given) is not kind:
-            raise ValueError(f"{name}={given!r} is not {'a text' if kind is str else 'True or False'}")
+    if type(output) is not str:
+        raise ValueError(f"output={output!r} is not a text")
+    if type(resume) is not bool:
+        raise ValueError(f"resume={resume!r} is not True or False")
     if preset == "full" and epochs and not output:
         raise ValueError("epochs with preset full would replace published results: name another folder as output")
     own = f"{preset}-{epochs}-epochs" if epochs else preset  # not where `make run` looks for the preset's results
     folder = ROOT / session / "results" if preset == "full" else ROOT / "runs" / own / session / "results"
-    folder = writable(Path(output).expanduser().resolve() if output else folder, "results", "output")
-    if checkpoints.startswith("/content/drive/"):
+    if output.startswith("/content/drive/"):
         mount_drive()
-    kept = writable(Path(checkpoints).expanduser().resolve() if checkpoints else ROOT / "runs" / "checkpoints",
-                    "checkpoints", "checkpoints")
-    return Experiment(session, notebook, preset, seed, epochs, train, folder, resume, kept)
-
-
-def writable(folder: Path, what: str, parameter: str) -> Path:
-    """Make `folder` and return it; raises ValueError where nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # before hours of training, not after them
-            pass
-    except OSError as error:
-        raise ValueError(f"{what} can't be written to {folder} ({error.strerror}): name another folder as {parameter}, "
-                         "or make this one a folder you may write to") from None
-    return folder
+    if output:
+        folder = Path(output).expanduser().resolve()
+        checkpoints = folder / "checkpoints"
+    else:
+        checkpoints = ROOT / "runs" / "checkpoints" / own / session
+    for place in (folder, checkpoints):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place):  # before hours of training, not after them
+                pass
+        except OSError as error:
+            raise ValueError(f"results can't be written to {place} ({error.strerror}): name another folder as output, "
+                             "or make this one a folder you may write to") from None
+    return Experiment(session, notebook, preset, seed, epochs, train, folder, resume, checkpoints)
 
 
 def mount_drive() -> None:
@@ -163,8 +165,8 @@ def mount_drive() -> None:
     try:
         from google.colab import drive
     except ImportError:
-        raise ValueError("checkpoints on /content/drive: only Colab can mount it; name a folder of this machine, or "
-                         "leave checkpoints empty") from None
+        raise ValueError("an output on /content/drive: only Colab can mount it; name a folder of this machine, or "
+                         "leave output empty") from None
     drive.mount("/content/drive")
 
 
@@ -181,12 +183,13 @@ def trained(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], see
     """Train `model` in place and return the part of its result that doesn't depend on the notebook."""
     shape = tuple(data[0].images.shape[1:])
     known, layers = before_training(model, recipe, shape), layer_table(model, shape)
-    curve, trace = training.fit(model, *data, recipe, seed, checkpoint=checkpoint)
+    history = training.fit(model, *data, recipe, seed, checkpoint=checkpoint)
+    curve = history["curve"]
     return {
         **known, "max_epochs": recipe.epochs, "epochs": len(curve), "accuracy": curve[-1]["test_accuracy"],
         "train_accuracy": curve[-1]["train_accuracy"], "curve": curve,
-        "seconds": sum(row["seconds"] for row in curve), **machine(data[0].images.device), "git_commit": git_commit(),
-        "recipe": dataclasses.asdict(recipe), "layers": layers, "trace": trace,
+        "seconds": sum(row["seconds"] for row in curve), **history["machine"], "git_commit": git_commit(),
+        "recipe": dataclasses.asdict(recipe), "layers": layers, "trace": history["trace"],
     }
 
 
@@ -218,7 +221,12 @@ def maker(make_model) -> dict:
     """
     function = getattr(make_model, "func", make_model)
     bound = inspect.signature(function).bind(*getattr(make_model, "args", ()), **getattr(make_model, "keywords", {}))
-    return {"name": function.__name__, "arguments": bound.arguments}
+    network = {"name": function.__name__, "arguments": bound.arguments}
+    try:
+        json.dumps(network)
+    except TypeError as error:
+        raise ValueError(f"{function.__name__}{bound.args} can't be kept with its result: {error}") from None
+    return network
 
 
 def seeded(make_model, seed: int) -> nn.Module:
@@ -230,9 +238,8 @@ def seeded(make_model, seed: int) -> nn.Module:
 def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset]) -> str | None:
     """Say why today's code would not make the result at `path` again, or None where it would.
 
-    Compared are the recipe, the layer table and the losses of the first steps, which are trained again (a second):
-    they must be equal on the same kind of machine. On another one of the same device type the first half of them must
-    agree within a relative 1e-3; in the second half a different rounding may have grown beyond that.
+    Compared are the recipe, the layer table and the losses of the first steps (see `common.training.agree`), which are
+    trained again (a second).
     """
     result = results.load(path)
     if not {"recipe", "layers", "curve", "accuracy", "trace", "device", "threads", "torch", "network"} <= result.keys():
@@ -249,28 +256,13 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
     here = machine(data[0].images.device)
     if result["device"].split()[0] != here["device"].split()[0]:
         return None  # another kind of device draws other random numbers, so its losses can't be compared
-    trace = first_losses(model, recipe, data, result["seed"], result["threads"])
-    same_kind = all(result[key] == here[key] for key in ("device", "torch"))
-    tolerance, compared = (0.0, None) if same_kind else (1e-3, training.TRACE_STEPS // 2)
-    same = len(trace) == len(result["trace"]) and all(
-        abs(now - then) <= tolerance * abs(then)
-        for now, then in zip(trace[:compared], result["trace"][:compared], strict=True))
-    return None if same else "training starts with other losses"
+    trace = training.first_losses(model, *data, recipe, result["seed"], result["threads"])
+    return None if training.agree(trace, result["trace"], result, here) else "training starts with other losses"
 
 
 def full_recipe(result: dict) -> dict:
     """Return the recipe of a result; what recipes could not say yet when it was made is at its default."""
     return {field.name: field.default for field in dataclasses.fields(Recipe)} | result["recipe"]
-
-
-def first_losses(model: nn.Module, recipe: Recipe, data: tuple[Dataset, Dataset], seed: int, threads: int) -> list:
-    """Return the losses of the first training steps, on the `threads` that the result had: they decide its rounding."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return training.fit(model, *data, recipe, seed, max_steps=training.TRACE_STEPS, log=lambda line: None)[1]
-    finally:
-        torch.set_num_threads(before)
 
 
 def check_fresh(folder: Path, prefix: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset]) -> None:
@@ -347,21 +339,6 @@ def layer_table(model: nn.Module, shape: tuple[int, int, int]) -> list[dict]:
     rows = re.findall(r"^\s*(\S+-\d+)\s+\[-1, (.*?)\]\s+([\d,]+)$", summary(model, shape), re.MULTILINE)
     return [{"layer": layer, "output": [int(n) for n in output.split(",")], "params": int(params.replace(",", ""))}
             for layer, output, params in rows]
-
-
-def machine(device: torch.device) -> dict:
-    """What a run's rounding depends on: {device, threads, torch}."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    return {"device": f"{device.type} ({name})", "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def processor() -> str:
-    """Return the CPU's name, family, model and vector instructions: a virtual machine often hides which one it is."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.exists() else ""
-    found = [re.search(rf"^{key}\s*: (.*)$", text, re.MULTILINE) for key in ("model name", "cpu family", "model")]
-    name = " ".join(match[1] for match in found if match) or platform.processor() or platform.machine()
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def git_commit() -> str | None:

@@ -32,10 +32,12 @@ def value(text: str):
 def notebook(name: str, parameters: dict) -> None:
     """Run one notebook into runs/<preset>/, its lines on the terminal; raises CourseError as `execute` does."""
     name = notebooks.known(name)
-    preset = Path(str(parameters.get("preset") or "quick")).name  # a folder's name, whatever was typed
-    for place in ("output", "checkpoints"):
-        if parameters.get(place):  # the notebook runs in another folder
-            parameters = {**parameters, place: str(Path(str(parameters[place])).expanduser().resolve())}
+    preset = str(parameters.get("preset") or "quick")
+    if not preset.isidentifier():  # what is typed becomes a folder's name; `experiment.start` knows the presets
+        raise CourseError(f"unknown preset {preset!r}")
+    if parameters.get("output"):
+        output = Path(str(parameters["output"])).expanduser().resolve()  # the notebook runs in another folder
+        parameters = {**parameters, "output": str(output)}
     if problem := notebooks.pair_differs(name):
         print(f"note: {problem}; the .ipynb is what runs, and `make sync` makes it anew from the .py", flush=True)
     notebooks.execute(ROOT / f"{name}.ipynb", ROOT / "runs" / preset / f"{name}.ipynb", parameters, sys.stdout)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from common.augmentation import augment
-from common.checkpoint import restore, save
+from common.checkpoint import load, restore, save
 from common.data import Dataset, hold_out, normalize
+from common.machine import machine
 
 TRACE_STEPS = 20  # the losses of the first steps are kept with a result, to tell later whether today's code repeats it
 
@@ -215,22 +216,24 @@ def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator):
 
 
 def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: int = 0, *,
-        checkpoint: Path | None = None, max_steps: int | None = None,
-        log=print) -> tuple[list[dict], list[float]]:
+        checkpoint: Path | None = None, max_steps: int | None = None, log=print) -> dict:
     """Train `model` in place, on the device that holds the data, and evaluate it after every epoch.
 
     Where the recipe averages weights, the averaged ones are evaluated, and `model` ends with them. The test set is
     evaluated for the curve alone: nothing is chosen by it. After each epoch all that training needs to go on is
-    written to `checkpoint`; where that file is there already, of the same recipe, seed and network, training goes on
-    from it. `max_steps` ends training early: an epoch that it cuts short is not evaluated.
+    written to `checkpoint`; where that file is there already, of the same run, training goes on from it. `max_steps`
+    ends training early: an epoch that it cuts short is not evaluated.
 
-    Returns (curve, trace): a dict an epoch {epoch, lr, train_loss, train_accuracy, test_loss, test_accuracy, seconds},
-    with validation_loss and validation_accuracy where the recipe holds images out, and the losses of the first steps.
+    Returns {curve, trace, machine}: the curve is a dict an epoch {epoch, lr, train_loss, train_accuracy, test_loss,
+    test_accuracy, seconds}, with validation_loss and validation_accuracy where the recipe holds images out; the trace
+    are the losses of the first steps, and `machine` (see there) is what took them.
     Raises DivergedError when the loss is no longer finite, MemoryError, and ValueError for data or a recipe that can't
     be run.
     """
     check(model, train, test, recipe)
     device = train.images.device
+    about = whose(model, train, recipe, seed)
+    saved = unfinished(checkpoint, about, model, train, test, recipe, seed, log) if checkpoint else None
     torch.manual_seed(seed)  # for dropout; the model's first weights are the caller's
     generator = torch.Generator(device).manual_seed(seed)
     model.to(device, memory_format=torch.channels_last)
@@ -241,14 +244,14 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
     optimizer = make_optimizer(model, recipe)
     scheduler, scheduler_step, scheduler_epoch = make_schedule(optimizer, recipe, steps_per_epoch)
     averaged = average_weights(model, recipe.average) if recipe.average else None
-    steps, history = 0, {"curve": [], "trace": []}
+    evaluated = model if averaged is None else averaged.module
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     if averaged is not None:
         parts["averaged"] = averaged
-    about = whose(model, train, recipe, seed)
-    if checkpoint and (saved := restore(checkpoint, about, parts, generator)):
-        history = saved
-        log(f"goes on from {checkpoint} after epoch {len(history['curve'])}")
+    history, steps = {"curve": [], "trace": [], "machine": machine(device)}, 0
+    if saved:
+        restore(saved, parts, generator)
+        history = saved["history"]
     curve = history["curve"]
 
     def after_step():
@@ -259,31 +262,29 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
             averaged.update_parameters(model)
 
     for epoch in range(len(curve) + 1, recipe.epochs + 1):
-        start = time.perf_counter()
+        start, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
         batches = itertools.islice(make_batches(train, recipe, generator), max_steps)
-        lr = optimizer.param_groups[0]["lr"]
         with explained(epoch, recipe):
             train_loss, train_accuracy, losses = train_epoch(model, batches, optimizer, recipe, after_step)
-        history["trace"] = (history["trace"] + losses)[:TRACE_STEPS]
-        if max_steps and steps >= max_steps:
-            break
-        evaluated = averaged.module if averaged is not None else model
-        row = {"epoch": epoch, "lr": lr, "train_loss": train_loss, "train_accuracy": train_accuracy}
-        row["test_loss"], row["test_accuracy"] = evaluate(evaluated, test)
-        if not math.isfinite(row["test_loss"]):
-            raise DivergedError(f"epoch {epoch}: the test loss is {row['test_loss']}, after a learning rate of "
-                                f"{lr:.3g}; try a smaller one")
-        if validation is not None:
-            row["validation_loss"], row["validation_accuracy"] = evaluate(evaluated, validation)
+            history["trace"] = (history["trace"] + losses)[:TRACE_STEPS]
+            if max_steps and steps >= max_steps:
+                break
+            row = {"epoch": epoch, "lr": lr, "train_loss": train_loss, "train_accuracy": train_accuracy}
+            row["test_loss"], row["test_accuracy"] = evaluate(evaluated, test)
+            if not math.isfinite(row["test_loss"]):
+                raise DivergedError(f"the test loss is {row['test_loss']}, after a learning rate of {lr:.3g}; "
+                                    "try a smaller one")
+            if validation is not None:
+                row["validation_loss"], row["validation_accuracy"] = evaluate(evaluated, validation)
         scheduler_epoch(row.get("validation_loss"))
         row["seconds"] = time.perf_counter() - start
         curve.append(row)
         log(progress_line(row, recipe.epochs, sum(r["seconds"] for r in curve)))
         if checkpoint:
-            save(checkpoint, about, parts, generator, history)
+            save(checkpoint, about, history, parts, generator)
     if averaged is not None:
         model.load_state_dict(averaged.module.state_dict())
-    return curve, history["trace"]
+    return history
 
 
 @contextlib.contextmanager
@@ -294,41 +295,98 @@ def explained(epoch: int, recipe: Recipe):
     except DivergedError as error:
         raise DivergedError(f"epoch {epoch}: {error}") from None
     except RuntimeError as error:
-        if "memory" not in str(error):  # torch has no error of its own for it on the CPU
+        if not out_of_memory(error):
             raise
         raise MemoryError(f"out of memory with batches of {recipe.batch_size} images; try "
-                          f"batch_size={max(1, recipe.batch_size // 2)}") from None
+                          f"batch_size={max(1, recipe.batch_size // 2)}") from error
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out; on the CPU torch says so in words only."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error) or (
+        "not enough memory" in str(error))
 
 
 def check(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe) -> None:
     """Raise ValueError for data that can't be trained on, or a recipe that can't be run."""
     for name, split in (("training", train), ("test", test)):
+        if len(split.images) != len(split.labels):
+            raise ValueError(f"the {name} split has {len(split.images)} images and {len(split.labels)} labels")
         if not len(split.labels):
             raise ValueError(f"the {name} split is empty")
         wrong = ((split.labels < 0) | (split.labels >= len(split.classes))).nonzero().flatten().tolist()
         if wrong:
             raise ValueError(f"label {split.labels[wrong[0]].item()} of {name} image {wrong[0]} is none of the "
                              f"{len(split.classes)} classes, 0 to {len(split.classes) - 1}")
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise ValueError(f"training images are {list(train.images.shape[1:])} (channels, height, width), test images "
+    shape = list(train.images.shape[1:])
+    if shape != list(test.images.shape[1:]):
+        raise ValueError(f"training images are {shape} (channels, height, width), test images "
                          f"{list(test.images.shape[1:])}")
     if recipe.schedule == "plateau" and not recipe.validation:
         raise ValueError("a plateau is judged on held-out images: set the recipe's validation")
     if recipe.batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise ValueError("batch norm has nothing to compare in a batch of 1: use a larger batch_size, or another norm")
     try:
-        outputs = predict(copy.deepcopy(model).to(train.images.device), train[:1]).shape[1]
+        outputs = list(predict(copy.deepcopy(model).to(train.images.device), train[:1]).shape[1:])
     except RuntimeError as error:
-        raise ValueError(f"the network can't take images of {list(train.images.shape[1:])} (channels, height, width): "
-                         f"{str(error).splitlines()[0]}") from None
-    if outputs != len(train.classes):
-        raise ValueError(f"the network has {outputs} outputs, the data {len(train.classes)} classes")
+        if out_of_memory(error):
+            raise MemoryError("out of memory with one image: the network is too large for this machine") from error
+        raise ValueError(f"the network can't take images of {shape} (channels, height, width): "
+                         f"{str(error).splitlines()[0]}") from error
+    if outputs != [len(train.classes)]:
+        raise ValueError(f"the network's output for an image is {outputs}, the data has {len(train.classes)} classes")
+
+
+def unfinished(checkpoint: Path, about: dict, model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe,
+               seed: int, log) -> dict | None:
+    """Return the checkpoint of the same run, or None; say which it is where there is a file.
+
+    Two networks may have the same weights and differ in what they do with them; so the first losses must be the same,
+    too, as with a result that is read.
+    """
+    if not checkpoint.exists():
+        return None
+    try:
+        saved = load(checkpoint, about)
+        history = saved["history"]
+        trace = first_losses(model, train, test, recipe, seed, history["machine"]["threads"])
+        if not agree(trace, history["trace"], history["machine"], machine(train.images.device)):
+            raise ValueError("its training starts with other losses")
+    except ValueError as error:
+        log(f"the checkpoint {checkpoint} is not used: {error}")
+        return None
+    log(f"goes on from {checkpoint} after epoch {len(history['curve'])}")
+    return saved
 
 
 def whose(model: nn.Module, train: Dataset, recipe: Recipe, seed: int) -> dict:
     """Say which run a checkpoint belongs to: only the same one goes on from it."""
-    return {"recipe": repr(recipe), "seed": seed, "images": len(train.labels), "device": train.images.device.type,
+    return {"recipe": repr(recipe), "seed": seed, "data": f"{train.name}, {len(train.labels)} images",
+            "device": train.images.device.type, "network": repr(model),
             "weights": [(name, list(value.shape)) for name, value in model.state_dict().items()]}
+
+
+def first_losses(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: int, threads: int) -> list:
+    """Return the losses of the first steps of a copy of `model`, on so many threads: they decide its rounding."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return fit(copy.deepcopy(model), train, test, recipe, seed, max_steps=TRACE_STEPS,
+                   log=lambda line: None)["trace"]
+    finally:
+        torch.set_num_threads(before)
+
+
+def agree(now: list[float], then: list[float], there: dict, here: dict) -> bool:
+    """Whether two traces are of the same run, of which the older one was made on the machine `there`.
+
+    On the same kind of machine they must be equal. On another one the first half of them must agree within a relative
+    1e-3; in the second half a different rounding may have grown beyond that.
+    """
+    same_kind = all(there[key] == here[key] for key in ("device", "torch"))
+    tolerance, compared = (0.0, None) if same_kind else (1e-3, TRACE_STEPS // 2)
+    return len(now) == len(then) and all(
+        abs(a - b) <= tolerance * abs(b) for a, b in zip(now[:compared], then[:compared], strict=True))
 
 
 def progress_line(row: dict, epochs: int, elapsed: float) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from common import checkpoint
+from common.augmentation import AUGMENTATIONS
 from common.data import Dataset
 from common.layers import Dropout
 from common.training import Recipe, fit
@@ -43,9 +44,9 @@ def network() -> nn.Sequential:
 def outcome(recipe: Recipe, path: Path | None, log=lambda line: None) -> str:
     """All that a run leaves but its times: weights, curve and first losses, every bit of them."""
     model = network()
-    curve, trace = fit(model, TRAIN, TEST, recipe, seed=3, checkpoint=path, log=log)
-    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in curve]
-    return repr(([value.numpy().tobytes() for value in model.state_dict().values()], rows, trace))
+    history = fit(model, TRAIN, TEST, recipe, seed=3, checkpoint=path, log=log)
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in history["curve"]]
+    return repr(([value.numpy().tobytes() for value in model.state_dict().values()], rows, history["trace"]))
 
 
 class Stopped(Exception):
@@ -79,13 +80,50 @@ def test_another_recipe_starts_anew(tmp_path, change):
     assert outcome(other, path) == outcome(other, None)
 
 
-def test_another_seed_or_network_starts_anew(tmp_path):
+def brighter(images, generator):
+    return images * 0.9 + 0.1
+
+
+def with_dropout(p: float, activation=nn.ReLU) -> nn.Sequential:
+    model = network()
+    model[2], model[3] = activation(), Dropout(p)
+    return model
+
+
+@pytest.mark.parametrize("make_model, seed, reason", [
+    (network, 1, "it is of another seed"), (lambda: with_dropout(0.4), 0, "it is of another network"),
+    (lambda: with_dropout(0.1, nn.Tanh), 0, "it is of another network"),
+    (lambda: nn.Sequential(nn.Flatten(), nn.Linear(144, 10)), 0, "it is of another network and weights"),
+], ids=["seed", "dropout", "activation", "layers"])
+def test_another_seed_or_network_starts_anew(tmp_path, make_model, seed, reason):
     path, lines = tmp_path / "run.pt", []
-    fit(network(), TRAIN, TEST, RECIPE, seed=0, checkpoint=path, log=lines.append)
-    fit(network(), TRAIN, TEST, RECIPE, seed=1, checkpoint=path, log=lines.append)
-    wider = nn.Sequential(nn.Flatten(), nn.Linear(144, 10))
-    fit(wider, TRAIN, TEST, RECIPE, seed=1, checkpoint=path, log=lines.append)
-    assert len(lines) == 3 * RECIPE.epochs
+    fit(network(), TRAIN, TEST, RECIPE, seed=0, checkpoint=path, log=lambda line: None)
+    fit(make_model(), TRAIN, TEST, RECIPE, seed=seed, checkpoint=path, log=lines.append)
+    assert lines[0] == f"the checkpoint {path} is not used: {reason}" and len(lines) == 1 + RECIPE.epochs
+
+
+def test_other_code_starts_anew(tmp_path, monkeypatch):
+    """The recipe and the network say the same, and do something else."""
+    path, lines = tmp_path / "run.pt", []
+    recipe = dataclasses.replace(RECIPE, augmentation=(("flip", {}),))
+    outcome(recipe, path)
+    monkeypatch.setitem(AUGMENTATIONS, "flip", brighter)
+    assert outcome(recipe, path, lines.append) == outcome(recipe, None)
+    assert lines[0] == f"the checkpoint {path} is not used: its training starts with other losses"
+
+
+def test_a_run_that_goes_on_elsewhere(tmp_path, monkeypatch):
+    """Another machine rounds otherwise: its losses need only be near, and the result names the first machine."""
+    path, lines = tmp_path / "run.pt", []
+    with pytest.raises(Stopped):
+        outcome(RECIPE, path, stop_after(4))
+    saved = torch.load(path, weights_only=True)
+    saved["history"]["machine"]["device"] = "cpu (another)"
+    saved["history"]["trace"] = [loss * (1 + 1e-6) for loss in saved["history"]["trace"]]
+    torch.save(saved, path)
+    history = fit(network(), TRAIN, TEST, RECIPE, seed=3, checkpoint=path, log=lines.append)
+    assert lines[0].startswith("goes on from") and history["machine"]["device"] == "cpu (another)"
+    assert history["trace"] == saved["history"]["trace"]
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:-100], lambda b: b[:5000] + bytes(200) + b[5200:],
@@ -96,7 +134,9 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path, damage):
     with pytest.raises(Stopped):
         outcome(RECIPE, path, stop_after(4))
     path.write_bytes(damage(path.read_bytes()))
-    assert outcome(RECIPE, path) == outcome(RECIPE, None)
+    lines = []
+    assert outcome(RECIPE, path, lines.append) == outcome(RECIPE, None)
+    assert lines[0] == f"the checkpoint {path} is not used: it is damaged"
 
 
 class Crafted:
@@ -112,7 +152,8 @@ class Crafted:
 def test_a_crafted_checkpoint_runs_no_code(tmp_path):
     path, proof = tmp_path / "run.pt", tmp_path / "proof"
     torch.save({"about": Crafted(proof)}, path)
-    generator = torch.Generator()
-    assert checkpoint.restore(path, {}, {}, generator) is None and not proof.exists()
+    with pytest.raises(ValueError, match="damaged"):
+        checkpoint.load(path, {})
+    assert not proof.exists()
     torch.load(path, weights_only=False)  # it would have run
     assert proof.exists()

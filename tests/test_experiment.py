@@ -1,5 +1,6 @@
 """Parameters, targets, results on disk, and the one decision of a run: read the result or train."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -8,6 +9,7 @@ import re
 import subprocess
 import sys
 import types
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ torch.set_num_threads(1)
 # Parameters
 
 GOOD = {"session": "S7_mnist", "notebook": "1_structure", "preset": "quick", "seed": 0, "epochs": None,
-        "train": "missing", "output": "", "resume": True, "checkpoints": ""}
+        "train": "missing", "output": "", "resume": True}
 
 
 @pytest.mark.parametrize("wrong, message", [
@@ -37,7 +39,7 @@ GOOD = {"session": "S7_mnist", "notebook": "1_structure", "preset": "quick", "se
       for seed in (-1, 1.0, "0", True, None)],
     *[({"epochs": epochs}, f"epochs={epochs!r} is not a whole number of at least 1")
       for epochs in (0, -1, 2.5, "3", True, math.nan)],
-    ({"output": 5}, "output=5 is not a text"), ({"checkpoints": None}, "checkpoints=None is not a text"),
+    ({"output": 5}, "output=5 is not a text"), ({"output": None}, "output=None is not a text"),
     ({"resume": "no"}, "resume='no' is not True or False"),
 ], ids=str)
 def test_start_rejects(wrong, message):
@@ -52,12 +54,15 @@ def test_start(preset, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = start(**{**GOOD, "preset": preset, "seed": 3})
     assert run == Experiment("S7_mnist", "1_structure", preset, 3, None, "missing", experiment.ROOT / folder, True,
-                             experiment.ROOT / "runs/checkpoints")
-    assert start(**{**GOOD, "preset": preset, "output": "elsewhere"}).output == tmp_path / "elsewhere"
+                             experiment.ROOT / f"runs/checkpoints/{preset}/S7_mnist")
+    named = start(**{**GOOD, "preset": preset, "output": "elsewhere"})
+    assert named.output == tmp_path / "elsewhere" and named.checkpoints == tmp_path / "elsewhere/checkpoints"
 
 
 def test_other_epochs_have_a_folder_of_their_own():
-    assert start(**{**GOOD, "epochs": 5}).output == experiment.ROOT / "runs/quick-5-epochs/S7_mnist/results"
+    run = start(**{**GOOD, "epochs": 5})
+    assert run.output == experiment.ROOT / "runs/quick-5-epochs/S7_mnist/results"
+    assert run.checkpoints == experiment.ROOT / "runs/checkpoints/quick-5-epochs/S7_mnist"
 
 
 def test_other_epochs_do_not_replace_published_results(tmp_path):
@@ -73,16 +78,18 @@ def test_an_output_that_is_no_folder(tmp_path):
             start(**{**GOOD, "output": str(output)})
 
 
-def test_checkpoints_on_a_drive_are_colabs(tmp_path, monkeypatch):
-    assert start(**{**GOOD, "checkpoints": str(tmp_path / "drive")}).checkpoints == tmp_path / "drive"
+def test_an_output_on_a_drive_is_mounted_first(monkeypatch):
+    drive = "/content/drive/MyDrive/course"
     with pytest.raises(ValueError, match="only Colab can mount it; name a folder of this machine, or leave"):
-        start(**{**GOOD, "checkpoints": "/content/drive/MyDrive/course"})
-    mounted = []
-    drive = types.SimpleNamespace(mount=mounted.append)
-    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(drive=drive))
-    monkeypatch.setattr(experiment, "writable", lambda folder, what, parameter: folder)
-    run = start(**{**GOOD, "checkpoints": "/content/drive/MyDrive/course"})
-    assert mounted == ["/content/drive"] and run.checkpoints == Path("/content/drive/MyDrive/course")
+        start(**{**GOOD, "output": drive})
+    done = []
+    module = types.SimpleNamespace(drive=types.SimpleNamespace(mount=done.append))
+    monkeypatch.setitem(sys.modules, "google.colab", module)
+    monkeypatch.setattr(Path, "mkdir", lambda path, **options: done.append(str(path)))
+    monkeypatch.setattr(experiment.tempfile, "TemporaryFile", lambda dir: contextlib.nullcontext())
+    run = start(**{**GOOD, "output": drive})
+    assert done == ["/content/drive", drive, f"{drive}/checkpoints"]
+    assert (str(run.output), str(run.checkpoints)) == (drive, f"{drive}/checkpoints")
 
 
 def test_recipe_of_a_preset():
@@ -243,7 +250,7 @@ DATA = split(160, 0), split(30, 1)
 def run(tmp_path, monkeypatch):
     """An experiment in an empty repository."""
     monkeypatch.setattr(experiment, "ROOT", tmp_path)
-    return start("S7_mnist", "1_test", "quick", 0, None, "missing", str(tmp_path / "out"), True, "")
+    return start("S7_mnist", "1_test", "quick", 0, None, "missing", str(tmp_path / "out"), True)
 
 
 def trained(run, capsys, make_model=network, recipe=RECIPE, data=DATA, limits=LIMITS, **options) -> bool:
@@ -326,8 +333,8 @@ def test_a_stopped_run_goes_on(run, capsys, tmp_path, monkeypatch, resume):
         patch.setattr(experiment, "save", stop)  # after the last epoch, before the result is written
         with pytest.raises(KeyboardInterrupt):
             run.run("tiny", network, RECIPE, DATA, LIMITS)
-    kept = tmp_path / "runs/checkpoints/quick/S7_mnist/1_test/tiny-seed0.pt"
-    assert kept.exists() and not list((tmp_path / "out").rglob("*.json"))
+    kept = tmp_path / "out/checkpoints/1_test/tiny-seed0.pt"
+    assert kept.exists() and not results.read(tmp_path / "out")
     capsys.readouterr()
     result, _ = run._replace(resume=resume).run("tiny", network, RECIPE, DATA, LIMITS)
     assert capsys.readouterr().out.startswith("goes on from" if resume else "epoch  1/2")
@@ -426,7 +433,7 @@ def test_published_results_are_read(run, capsys, tmp_path):
     published = tmp_path / "S7_mnist" / "results"
     assert trained(run._replace(output=published, preset="full"), capsys)
     assert not trained(run, capsys)
-    assert not list((tmp_path / "out").iterdir())
+    assert not results.read(tmp_path / "out")
 
 
 def test_always_trains(run, capsys):
@@ -451,13 +458,19 @@ def test_never_trains(run, capsys, tmp_path):
         trained(never, capsys)
 
 
+def test_a_network_that_can_not_be_kept_is_refused_before_training(run):
+    with pytest.raises(ValueError, match="Object of type .* is not JSON serializable"):
+        run.run("tiny", partial(lambda activation: network(), nn.ReLU), RECIPE, DATA, LIMITS)
+    assert not list(run.checkpoints.iterdir())
+
+
 def test_a_limit_stops_training_in_full_only(run, capsys, tmp_path):
     for limits, message in (([Target("params", "<", 84)], "84 parameters, the limit is < 84"),
                             ([Target("epochs", "<", 2)], "2 epochs, the limit is < 2"),
                             ([Target("dilated", ">=", 1)], "0 dilated convolutions, the limit is >= 1")):
         with pytest.raises(BudgetError, match=message):
             trained(run._replace(preset="full"), capsys, limits=limits)
-        assert not list((tmp_path / "out").iterdir())  # before any training
+        assert not results.read(tmp_path / "out")  # before any training
     result, _ = run.run("tiny", network, RECIPE, DATA, [Target("params", "<", 84)])
     assert result["targets"] == [{"name": "parameters", "limit": "< 84", "value": 84, "met": False}]
 

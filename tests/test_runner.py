@@ -85,6 +85,7 @@ def test_results_wants_pairs_in_step(course):
     (["notebook", "S7_mnist/1_first", "-p", "epochs", "0"],
      "S7_mnist/1_first: ValueError: epochs=0 is not a whole number of at least 1 "
      "(cell outputs: runs/quick/S7_mnist/1_first.ipynb)\n"),
+    (["notebook", "S7_mnist/1_first", "-p", "preset", ".."], "unknown preset '..'\n"),
     (["bench", "S10"], "no benchmark of S10; there are: S7_mnist, S8_norms, S9_advanced_conv\n"),
 ])
 def test_bad_input_is_one_line(course, monkeypatch, capsys, words, message):

@@ -50,7 +50,8 @@ def network() -> nn.Sequential:
 
 
 def quiet_fit(model, train, test, recipe, seed=0, **options):
-    return fit(model, train, test, recipe, seed, log=lambda line: None, **options)
+    history = fit(model, train, test, recipe, seed, log=lambda line: None, **options)
+    return history["curve"], history["trace"]
 
 
 def used_rates(recipe: Recipe, train: Dataset, test: Dataset) -> tuple[list[float], list[dict]]:
@@ -320,7 +321,7 @@ def test_curve():
     lines = []
     recipe = dataclasses.replace(RECIPE, validation=10, train_images=40)
     model = network()
-    curve, trace = fit(model, TRAIN, TEST, recipe, log=lines.append)
+    curve, trace, _ = fit(model, TRAIN, TEST, recipe, log=lines.append).values()
     keys = {"epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"}
     assert all(row.keys() == keys | {"validation_loss", "validation_accuracy"} for row in curve)
     assert [row["epoch"] for row in curve] == [1, 2, 3]
@@ -445,12 +446,28 @@ OTHER_SIZE = made_up(16, side=9)
     (TRAIN, OTHER_SIZE, "training images are [1, 8, 8] (channels, height, width), test images [1, 9, 9]"),
     (OTHER_SIZE, OTHER_SIZE, "the network can't take images of [1, 9, 9] (channels, height, width): "
                              "mat1 and mat2 shapes cannot be multiplied (1x392 and 288x10)"),
-    (TRAIN._replace(classes=tuple("0123456789ab")), TEST, "the network has 10 outputs, the data 12 classes"),
-], ids=["label too high", "label too low", "no training", "no test", "two sizes", "another size", "classes"])
+    (TRAIN._replace(classes=tuple("0123456789ab")), TEST,
+     "the network's output for an image is [10], the data has 12 classes"),
+    (TRAIN._replace(labels=TRAIN.labels[:9]), TEST, "the training split has 50 images and 9 labels"),
+], ids=["label too high", "label too low", "no training", "no test", "two sizes", "another size", "classes", "labels"])
 def test_bad_data_is_refused_before_training(train, test, message):
     with pytest.raises(ValueError) as raised:
         quiet_fit(network(), train, test, RECIPE)
     assert str(raised.value) == message
+
+
+def test_a_network_without_an_end_is_refused():
+    with pytest.raises(ValueError, match=r"output for an image is \[8, 6, 6\], the data has 10 classes"):
+        quiet_fit(network()[:3], TRAIN, TEST, RECIPE)
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(monkeypatch):
+    def broken(images, generator):
+        return images[:, :1].expand(-1, 2, -1, -1).add_(1)  # torch: "... refer to a single memory location"
+
+    monkeypatch.setitem(AUGMENTATIONS, "broken", broken)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        quiet_fit(network(), TRAIN, TEST, dataclasses.replace(RECIPE, augmentation=(("broken", {}),)))
 
 
 def test_a_batch_with_nan_is_named(monkeypatch):
