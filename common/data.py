@@ -36,6 +36,8 @@ def _import_datasets():
 
 
 datasets = _import_datasets()
+# Else torchvision prefers an old MNIST/processed/*.pt, which nobody checked, to the files that `find` checks.
+datasets.MNIST._check_legacy_exist = lambda self: False
 ROOT = Path(__file__).resolve().parent.parent
 
 # Mean and standard deviation of each channel over all pixels of the training images, scaled to [0, 1].
@@ -169,13 +171,15 @@ def _exists(path: Path) -> bool:
 
 def _check(path: Path, md5: str) -> None:
     """Raise DataError unless the file at `path` has the checksum `md5`."""
+    place = "or unset DATA_DIR" if os.environ.get("DATA_DIR") else "or delete its folder to have it downloaded"
     try:
         found = checksum(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: put the official file there, {place}") from None
     except OSError as error:
-        raise DataError(f"{path} can't be read ({error.strerror}); the data set is incomplete: place the file there, "
-                        "or delete the folder to download it again") from error
+        raise DataError(f"{path} can't be read ({error.strerror}): make it readable, {place}") from error
     if found != md5:
-        raise DataError(f"{path} is damaged (md5 {found}, expected {md5}); delete it and run again")
+        raise DataError(f"{path} is damaged (md5 {found}, expected {md5}): put the official file there, {place}")
 
 
 def _as_tensors(name: str, split, device) -> Dataset:

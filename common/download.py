@@ -1,4 +1,4 @@
-"""Downloads that survive a bad network: mirrors, a checksum on every file, and no byte fetched twice."""
+"""Downloads that survive a bad network: mirrors, a checksum on every file, and going on where a connection broke."""
 
 import hashlib
 import sys
@@ -11,7 +11,8 @@ from tqdm import tqdm
 TIMEOUT = 10, 30  # seconds to connect, and without a byte
 TRIES, FRUITLESS = 20, 3  # per mirror: in all, and in a row without a byte gained
 PAUSE = 2.0  # seconds before the second try; doubled before each further one
-CHUNK = 1 << 16
+SLOWEST, PATIENCE = 1000, 60  # bytes a second, over so many seconds: a slower connection is given up
+CHUNK = 1 << 12
 
 
 class DownloadError(Exception):
@@ -33,6 +34,9 @@ def fetch(urls: list[str], path: Path, md5: str) -> Path:
     if path.exists() and checksum(path) == md5:
         return path
     part, reasons = path.with_name(f"{path.name}.part"), []
+    if part.exists() and checksum(part) == md5:  # killed just before the end
+        part.replace(path)
+        return path
     for url in urls:
         try:
             from_mirror(url, part, md5)
@@ -79,10 +83,18 @@ def receive(url: str, part: Path) -> None:
         resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         start = have if resumed else 0
         length = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
+        if not resumed and length is not None and length < have:  # a page that asks to log in, say
+            raise Refused("it sent another file (too short)")
         with part.open("ab" if resumed else "wb") as file, progress(part, start, length) as bar:
+            window, received = time.monotonic(), 0
             for chunk in answer.iter_content(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
+                received += len(chunk)
+                if (passed := time.monotonic() - window) > PATIENCE:
+                    if received < SLOWEST * passed:
+                        raise requests.Timeout(f"slower than {SLOWEST} bytes a second")
+                    window, received = time.monotonic(), 0
     if length is not None and size(part) < start + length:
         raise requests.ConnectionError("the connection was cut")
 
@@ -105,7 +117,7 @@ def checksum(path: Path) -> str:
 def reason(error: Exception) -> str:
     """Return an error's innermost cause in one line: requests wraps it several times."""
     if isinstance(error, requests.Timeout):
-        return "no answer in time"
+        return str(error) if "slower" in str(error) else "no answer in time"
     while getattr(error, "args", None) and isinstance(error.args[0], Exception):
         error = error.args[0]
     error = getattr(error, "reason", None) if isinstance(getattr(error, "reason", None), Exception) else error

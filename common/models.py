@@ -11,21 +11,24 @@ def published(notebook: str, model: str, norm: str | None = None, seed: int = 0)
     """Return a trained network of the course, ready to classify: published("S9_advanced_conv/4_ours", "ours").
 
     `notebook` is the one that trained it, `model` the name of the result. Its input is normalized
-    (`common.data.normalize`). Raises ValueError where there is no such result, or where the weights' hash or the number
-    of parameters isn't the recorded one.
+    (`common.data.normalize`). Raises ValueError where there is no such result, where the weights' hash or the number
+    of parameters isn't the recorded one, or where today's code has no such network.
     """
-    session, name = notebook.split("/")
+    session, _, name = notebook.partition("/")
     folder = ROOT / session / "results" / name
     path = folder / f"{model}{f'-{norm}' if norm else ''}-seed{seed}.json"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in folder.glob("*-seed*.json")))
         raise ValueError(f"{notebook} has no published {path.stem}; it has: {known or 'none'}")
     result = results.load(path)
-    made_by = result["network"]
-    network = globals()[made_by["name"]](**made_by["arguments"])
-    network.load_state_dict(results.weights(result))
-    if (found := sum(p.numel() for p in network.parameters())) != result["params"]:
-        raise ValueError(f"{path.name} says {result['params']:,} parameters, its network has {found:,}")
+    weights, made_by = results.weights(result), result["network"]
+    try:
+        network = globals()[made_by["name"]](**made_by["arguments"])
+        if (found := sum(p.numel() for p in network.parameters())) != result["params"]:
+            raise ValueError(f"{result['params']:,} parameters were trained, {made_by['name']} has {found:,}")
+        network.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"today's code has another network than {path}: {error}") from None
     return network.eval()
 
 

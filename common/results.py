@@ -1,17 +1,26 @@
 """Results on disk: one JSON a run, written whole, and summaries over seeds."""
 
+import contextlib
+import glob
 import hashlib
 import io
 import json
 import os
 import statistics
+import time
 from itertools import groupby
 from pathlib import Path
+
+ABANDONED = 600  # seconds after which a file that is being written isn't any more
 
 
 def write(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` in one step: a reader, or a crash, sees the old file or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > ABANDONED:
+                left.unlink()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:

@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -25,6 +26,7 @@ from test_download import CONTENT, MD5, Mirror, Server  # noqa: E402
 
 from common import download, experiment, publisher, results  # noqa: E402
 from common.download import DownloadError, fetch  # noqa: E402
+from common.machine import machine  # noqa: E402
 
 FORK = multiprocessing.get_context("fork")
 
@@ -34,7 +36,7 @@ class Tally(NamedTuple):
 
     tried: int
     survived: int  # the right outcome afterwards, or one clear error
-    lost: int  # files that were there before and are now damaged or gone; work beyond the epoch that was under way
+    lost: int  # files that were whole before and now aren't; epochs done again beyond the one that was under way
 
 
 def kill_after(seconds: float, work) -> bool:
@@ -48,55 +50,80 @@ def kill_after(seconds: float, work) -> bool:
     return killed
 
 
+def epochs_lost(lines: list[str]) -> int:
+    """How many epochs a run did again although they were finished, by the lines that its starts printed.
+
+    The line of an epoch comes before its checkpoint: a kill between the two costs that epoch, and nothing else may.
+    """
+    lost, last = 0, 0
+    for line in lines:
+        if line.startswith("START"):
+            start = 0
+        elif "goes on from" in line:
+            start = int(line.rsplit(" ", 1)[1])
+        elif line.startswith("epoch"):
+            epoch = int(line.removeprefix("epoch").split("/")[0])
+            if epoch == start + 1:
+                lost += max(0, last - 1 - start)
+            last = epoch
+    return lost
+
+
 def training_killed(n: int, folder: Path) -> Tally:
     """SIGKILL at random moments of training, several times a run; the finished run is compared bit for bit."""
-    moments, path, out = random.Random(0), folder / "run.pt", folder / "outcome"
+    moments, path, out, diary = random.Random(0), folder / "run.pt", folder / "outcome", folder / "diary"
     start = time.perf_counter()
     whole = outcome(RECIPE, None)
-    seconds, killed, runs, right = time.perf_counter() - start, 0, 0, 0
+    seconds, killed, runs, right, lost, resumed = time.perf_counter() - start, 0, 0, 0, 0, 0
+
+    def note(line: str) -> None:
+        with diary.open("a") as file:
+            file.write(f"{line}\n")
 
     def work():
-        out.write_text(outcome(RECIPE, path))
+        note("START")
+        out.write_text(outcome(RECIPE, path, note))
 
     while killed < n:
         path.unlink(missing_ok=True)
+        diary.unlink(missing_ok=True)
         while killed < n and kill_after(moments.uniform(0, 0.7 * seconds), work):
             killed += 1
         work()
-        runs, right = runs + 1, right + (out.read_text() == whole)
-    return Tally(killed, killed if right == runs else 0, runs - right)
+        runs, right, lines = runs + 1, right + (out.read_text() == whole), diary.read_text().splitlines()
+        lost, resumed = lost + epochs_lost(lines), resumed + sum("goes on from" in line for line in lines)
+    print(f"{killed} kills of {runs} runs, {resumed} starts from a checkpoint")
+    return Tally(killed, killed if right == runs and resumed else 0, lost)
 
 
 def notebook_killed(n: int, folder: Path) -> Tally:
     """SIGKILL of `python -m common notebook` and its kernel at random moments, as a power cut would."""
     moments = random.Random(0)
-    options = ["-p", "preset", "smoke", "-p", "epochs", "40", "-p", "train", "always"]
+    command = [sys.executable, "-m", "common", "notebook", "S7_mnist/2_regularization",
+               "-p", "preset", "smoke", "-p", "epochs", "40", "-p", "output"]
 
-    def command(name: str) -> list[str]:
-        places = ["-p", "output", str(folder / name), "-p", "checkpoints", str(folder / f"{name}.kept")]
-        return [sys.executable, "-m", "common", "notebook", "S7_mnist/2_regularization", *options, *places]
-
-    def ends(name: str) -> dict:
-        return {path.name: (run["weights_sha256"], [{**row, "seconds": 0} for row in run["curve"]])
-                for run in results.read(folder / name) for path in [Path(run["path"])]}
+    def ends(name: str) -> list:
+        runs = results.read(folder / name)
+        return [(run["model"], run["weights_sha256"], [{**row, "seconds": 0} for row in run["curve"]]) for run in runs]
 
     start = time.perf_counter()
-    subprocess.run(command("whole"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    seconds, killed, resumed = time.perf_counter() - start, 0, 0
-    while killed < n:
-        process = subprocess.Popen(command("killed"), cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    subprocess.run([*command, folder / "whole"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    seconds, killed, runs, right, resumed = time.perf_counter() - start, 0, 0, 0, 0
+    while killed < n or runs == 0:
+        process = subprocess.Popen([*command, folder / "killed"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
                                    start_new_session=True)
-        timer = threading.Timer(moments.uniform(0.3, 1.0) * seconds, kill_session, [process.pid])
+        timer = threading.Timer(moments.uniform(0.3, 0.9) * seconds if killed < n else 10 * seconds, kill_session,
+                                [process.pid])
         timer.start()
-        resumed += "goes on from" in process.communicate()[0]
+        resumed += process.communicate()[0].count("goes on from")
         timer.cancel()
-        if process.returncode == 0:
-            break
-        killed += 1
-    subprocess.run(command("killed"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    same = ends("killed") == ends("whole")
-    print(f"{killed} kills, {resumed} starts from a checkpoint")
-    return Tally(killed, killed if same else 0, 0 if same else 1)
+        if process.returncode:
+            killed += 1
+        else:
+            runs, right = runs + 1, right + (ends("killed") == ends("whole") != [])
+            shutil.rmtree(folder / "killed")
+    print(f"{killed} kills of {runs} runs, {resumed} starts from a checkpoint")
+    return Tally(killed, killed if right == runs and resumed else 0, runs - right)
 
 
 def kill_session(leader: int) -> None:
@@ -129,26 +156,29 @@ def write_killed(n: int, folder: Path) -> Tally:
 
 
 def disk_full(n: int, folder: Path) -> Tally:
-    """A result, its weights and a checkpoint written on a file system of 1 MB that has ever less room."""
+    """A file written on a file system of 1 MB that has ever less room; (0, 0, 0) where none may be made."""
+    command = ["unshare", "--mount", "--map-root-user", sys.executable, __file__, str(n), str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # the mount is gone with the process
+    return Tally(*map(int, done.stdout.split()[-3:])) if done.returncode == 0 else Tally(0, 0, 0)
+
+
+def fill_disk(n: int, folder: Path) -> Tally:
+    """What `disk_full` does, in a process that may mount."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=True)
-    try:
-        path, old = folder / "x-seed0.json", "old" * 1000
-        results.write(path, old)
-        right = whole = 0
-        for i in range(n):
-            filler = folder / "filler"
-            filler.write_bytes(bytes(int(600_000 * i / n)))
-            content = f"{i:05}" * 80_000  # 400 kB, as long as the old one is there too
-            try:
-                results.write(path, content)
-                old = content
-                right += 1
-            except OSError as error:
-                right += "No space left" in str(error)
-            whole += path.read_text() == old and len(list(folder.iterdir())) == 2
-            filler.unlink()
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    path, old, right, whole = folder / "x-seed0.json", "old" * 1000, 0, 0
+    results.write(path, old)
+    for i in range(n):
+        filler = folder / "filler"
+        filler.write_bytes(bytes(int(600_000 * i / n)))
+        content = f"{i:05}" * 80_000  # 400 kB, as long as the old one is there too
+        try:
+            results.write(path, content)
+            old = content
+            right += 1
+        except OSError as error:
+            right += "No space left" in str(error)
+        whole += path.read_text() == old and len(list(folder.iterdir())) == 2
+        filler.unlink()
     return Tally(n, min(right, whole), n - whole)
 
 
@@ -166,23 +196,22 @@ class Unreliable(Mirror):
 
 def bad_mirrors(n: int, folder: Path) -> Tally:
     """A download from three mirrors that do whatever mirrors do, a request at a time."""
-    os.environ["no_proxy"] = "*"
-    download.TIMEOUT, download.PAUSE, download.CHUNK = (1, 0.3), 0.01, 1000
     server = Server(("127.0.0.1", 0), Unreliable)
     server.requests, server.files = [], {}
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     urls = [f"http://127.0.0.1:{server.server_port}/{i}/file" for i in range(3)]
     survived = half = whole = 0
-    for _ in range(n):
-        path = folder / "file"
-        path.unlink(missing_ok=True)
-        try:
-            fetch(urls, path, MD5)
-            whole += 1
-            survived += path.read_bytes() == CONTENT
-        except DownloadError as error:
-            survived += all(url in str(error) for url in urls) and not path.exists()
-        half += path.exists() and path.read_bytes() != CONTENT
+    with mock.patch.multiple(download, TIMEOUT=(1, 0.3), PAUSE=0.01), mock.patch.dict(os.environ, {"no_proxy": "*"}):
+        for _ in range(n):
+            path = folder / "file"
+            path.unlink(missing_ok=True)
+            try:
+                fetch(urls, path, MD5)
+                whole += 1
+                survived += path.read_bytes() == CONTENT
+            except DownloadError as error:
+                survived += all(url in str(error) for url in urls) and not path.exists()
+            half += path.exists() and path.read_bytes() != CONTENT
     server.shutdown()
     server.server_close()
     print(f"{n} downloads, {len(server.requests)} requests, {whole} right files, {n - whole} clear errors")
@@ -243,8 +272,8 @@ from common.training import Recipe, fit
 from test_training import made_up
 torch.manual_seed(0)
 recipe = Recipe(2, 0.1, 64, schedule="one_cycle", average=0.9, augmentation=(("affine", {{"rotate": 8.0}}),))
-curve, trace = fit(models.regularized(), made_up(1280, side=28), made_up(100, 1, 28), recipe, log=lambda line: None)
-print(*map(repr, [*trace, curve[-1]["test_loss"]]))
+history = fit(models.regularized(), made_up(1280, side=28), made_up(100, 1, 28), recipe, log=lambda line: None)
+print(*map(repr, [*history["trace"], history["curve"][-1]["test_loss"]]))
 """
 CHANGES = [  # to what a run of 40 steps is compared, a process each
     ("nothing: another process", "torch.set_num_threads(1)"),
@@ -281,7 +310,7 @@ def main() -> int:
             print(f"{title}: {tally}, {time.perf_counter() - start:.0f} s", flush=True)
         rows.append(f"| {title} | {tally.tried} | {tally.survived} | {tally.lost} |")
         whole = whole and tally.tried == tally.survived > 0 == tally.lost
-    here = experiment.machine(torch.device("cpu"))
+    here = machine(torch.device("cpu"))
     rows += ["", f"{time.strftime('%Y-%m-%d')}, {here['device']}, torch {here['torch']}, Python "
              f"{sys.version.split()[0]}, commit {experiment.git_commit()}."]
     path = ROOT / "RELIABILITY.md"
@@ -291,4 +320,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if len(sys.argv) > 1:
+        print(*fill_disk(int(sys.argv[1]), Path(sys.argv[2])))
+    else:
+        sys.exit(main())

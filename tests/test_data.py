@@ -138,6 +138,14 @@ def test_cifar_files_become_tensors(place, monkeypatch):
     assert train.classes == tuple("abcdefghij")
 
 
+def test_an_old_copy_of_torchvisions_own_is_not_read(mnist):
+    processed = mnist / "MNIST" / "processed"
+    processed.mkdir()
+    for name in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(3, 28, 28, dtype=torch.uint8), torch.full((3,), 7)), processed / name)
+    assert load("mnist")[0].labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_the_checked_files_are_all_that_torchvision_reads():
     assert {Path(file).name for file in data.FILES["cifar10"]} == {
         *(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"}
@@ -212,7 +220,7 @@ def test_a_file_is_missing(mnist, file, monkeypatch):
     data_error("could not be downloaded", f"{file}.gz", "refused")  # the course's own folder: it is fetched again
     elsewhere = mnist.rename(mnist.parent.parent / "elsewhere")
     monkeypatch.setenv("DATA_DIR", str(elsewhere))
-    data_error(elsewhere / "MNIST" / "raw" / file, "can't be read", "incomplete", "download it again")
+    data_error(elsewhere / "MNIST" / "raw" / file, "is missing", "official file", "unset DATA_DIR")
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])],
@@ -220,7 +228,7 @@ def test_a_file_is_missing(mnist, file, monkeypatch):
 def test_a_file_is_damaged(mnist, damage):
     path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
     path.write_bytes(damage(path.read_bytes()))
-    data_error(path, "is damaged", "delete it and run again")
+    data_error(path, "is damaged", "put the official file there", "delete its folder")
 
 
 @pytest.mark.parametrize("file", ["data_batch_3", "batches.meta"])
@@ -229,7 +237,7 @@ def test_a_cifar_file_is_missing_or_damaged(place, monkeypatch, file):
     path.write_bytes(path.read_bytes()[:-1])
     data_error(path, "is damaged", name="cifar10")
     path.unlink()
-    data_error(path, "incomplete", name="cifar10")
+    data_error(path, "is missing", name="cifar10")
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])

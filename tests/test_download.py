@@ -20,7 +20,7 @@ from common.download import DownloadError, fetch
 CONTENT = random.Random(0).randbytes(300_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
 WRONG = b"<html>Please log in</html>" * 1000
-CUT = 100_000  # bytes after which a connection is cut
+CUT = 100_123  # bytes after which a connection is cut
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -67,6 +67,10 @@ class Mirror(http.server.BaseHTTPRequestHandler):
             for i in range(0, len(body), 30_000):
                 self.wfile.write(body[i:i + 30_000])
                 time.sleep(0.05)
+        elif fault == "trickle":
+            for i in range(0, 3000, 100):
+                self.wfile.write(body[i:i + 100])
+                time.sleep(0.05)
         elif fault == "hang" and start == 0:
             self.wfile.write(body[:CUT])
             time.sleep(3)
@@ -95,7 +99,6 @@ def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download, "TIMEOUT", (1, 0.3))
     monkeypatch.setattr(download, "PAUSE", 0.01)
-    monkeypatch.setattr(download, "CHUNK", 1000)
     server = Server(("127.0.0.1", 0), Mirror)
     server.requests, server.files = [], {}
     server.url = f"http://127.0.0.1:{server.server_port}"
@@ -128,8 +131,32 @@ def test_one_request_is_enough(server, tmp_path, fault):
 def test_goes_on_where_the_connection_broke(server, tmp_path, fault):
     get(server, tmp_path, fault)
     assert whole(tmp_path)
-    ranges = [asked for _, asked in server.requests]
-    assert ranges[:2] == [None, f"bytes={CUT}-"] and None not in ranges[1:]  # no byte was asked for twice
+    starts = [int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0 for _, asked in server.requests]
+    assert starts[0] == 0 and CUT - download.CHUNK < starts[1] <= CUT  # hardly a byte is asked for twice
+    assert starts == sorted(set(starts))
+
+
+def test_a_mirror_that_trickles_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.2)
+    monkeypatch.setattr(download, "SLOWEST", 10_000)
+    monkeypatch.setattr(download, "CHUNK", 100)
+    monkeypatch.setattr(download, "TRIES", 2)
+    with pytest.raises(DownloadError, match="trickle/file: slower than 10000 bytes a second; .*404"):
+        get(server, tmp_path, "trickle", "404")
+    get(server, tmp_path, "good")
+    assert whole(tmp_path)
+
+
+def test_a_whole_part_needs_no_network(server, tmp_path):
+    (tmp_path / "file.part").write_bytes(CONTENT)
+    get(server, tmp_path, "404")
+    assert whole(tmp_path) and server.requests == []
+
+
+def test_a_login_page_leaves_the_part(server, tmp_path):
+    (tmp_path / "file.part").write_bytes(CONTENT[:290_000])
+    get(server, tmp_path, "wrong", "good")
+    assert whole(tmp_path) and server.requests == [("wrong", "bytes=290000-"), ("good", "bytes=290000-")]
 
 
 def test_an_error_that_passes(server, tmp_path):

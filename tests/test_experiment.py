@@ -166,6 +166,15 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    path, old, new = tmp_path / "x.json", tmp_path / ".x.json.1.part", tmp_path / ".x.json.2.part"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    results.write(path, "content")
+    assert sorted(tmp_path.iterdir()) == [new, path]  # perhaps another process is at it
+
+
 def test_read(tmp_path):
     for name in ("b/x-seed1.json", "a/x-seed10.json", "a/x-bn-seed0.json", "bench.json", "a/x-seed0.pt"):
         results.write(tmp_path / name, "{}")

@@ -62,6 +62,12 @@ def test_a_result_that_is_not_there(copy):
         models.published("S7_mnist/3_augmentation", "ours", "gn", 3)
 
 
+@pytest.mark.parametrize("notebook", ["4_ours", "", "S7_mnist", "S7_mnist/4_ours", "S7_mnist/3/4"])
+def test_a_notebook_that_is_not_there(notebook):
+    with pytest.raises(ValueError, match="has no published ours-seed0; it has: none$"):
+        models.published(notebook, "ours")
+
+
 def test_damaged_weights(copy):
     weights = copy.with_suffix(".pt").read_bytes()
     for damaged in (b"", weights[:-1], weights[:3000] + bytes([weights[3000] ^ 1]) + weights[3001:]):
@@ -73,9 +79,12 @@ def test_damaged_weights(copy):
         published()
 
 
-def test_another_number_of_parameters(copy):
-    copy.write_text(json.dumps({**json.loads(copy.read_text()), "params": 7917}))
-    with pytest.raises(ValueError, match="^ours-seed0.json says 7,917 parameters, its network has 7,916$"):
+def test_another_network_of_that_name(copy, monkeypatch):
+    monkeypatch.setattr(models, "ours", models.smallest)
+    with pytest.raises(ValueError, match="another network than .*-seed0.json: 7,916 parameters .*, ours has 4,704$"):
+        published()
+    monkeypatch.delattr(models, "ours")
+    with pytest.raises(ValueError, match="another network than .*: 'ours'$"):
         published()
 
 
