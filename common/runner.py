@@ -16,7 +16,7 @@ SEEDS = {  # runs published
     "S8_norms/1_layout": 1, "S8_norms/2_batch_norm": 3, "S8_norms/3_group_norm": 3, "S8_norms/4_layer_norm": 3,
     "S8_norms/5_side_by_side": 1,
     "S9_advanced_conv/1_convolutions": 1, "S9_advanced_conv/2_augmentation": 1,
-    "S9_advanced_conv/3_inverted_bottlenecks": 1, "S9_advanced_conv/4_ours": 1,
+    "S9_advanced_conv/3_inverted_bottlenecks": 1, "S9_advanced_conv/4_ours": 2,
     "S9_advanced_conv/5_smaller_longer": 1,
 }
 

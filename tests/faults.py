@@ -100,7 +100,7 @@ def notebook_killed(n: int, folder: Path) -> Tally:
     """SIGKILL of `python -m common notebook` and its kernel at random moments, as a power cut would."""
     moments = random.Random(0)
     command = [sys.executable, "-m", "common", "notebook", "S7_mnist/2_regularization",
-               "-p", "preset", "smoke", "-p", "epochs", "40", "-p", "output"]
+               "-p", "preset", "smoke", "-p", "epochs", "20", "-p", "output"]
 
     def ends(name: str) -> list:
         runs = results.read(folder / name)
