@@ -1,5 +1,6 @@
 """The networks of the course, each a function that returns a new one with random weights."""
 
+import torch
 from torch import Tensor, nn
 
 from common import results
@@ -29,7 +30,7 @@ def published(notebook: str, model: str, norm: str | None = None, seed: int = 0)
         network.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"today's code has another network than {path}: {error}") from None
-    return network.eval()
+    return network.eval().to(memory_format=torch.channels_last)  # as it was evaluated after training
 
 
 class Network(nn.Sequential):
