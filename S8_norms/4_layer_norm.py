@@ -238,9 +238,8 @@ report.targets(again)
 
 # %%
 display(Markdown(
-    f"{again['accuracy']:.2f} % after {again['epochs']} epochs. After its third epoch it was right in "
-    f"{again['curve'][min(2, again['epochs'] - 1)]['test_accuracy']:.2f} % of the cases, with its source's learning "
-    f"rate in {widened['accuracy']:.2f} %: the norm was not what held it back."
+    f"{again['accuracy']:.2f} % after {again['epochs']} epochs, {report.gain(again, widened)} from the same network "
+    f"after {widened['epochs']} epochs with its source's recipe: the norm was not what held it back."
 ))
 
 # %% [markdown]
