@@ -3,6 +3,8 @@
 As a program it tries all of them and writes what came of it into RELIABILITY.md.
 """
 
+import contextlib
+import io
 import multiprocessing
 import os
 import random
@@ -206,7 +208,8 @@ def bad_mirrors(n: int, folder: Path) -> Tally:
             path = folder / "file"
             path.unlink(missing_ok=True)
             try:
-                fetch(urls, path, MD5)
+                with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+                    fetch(urls, path, MD5)
                 whole += 1
                 survived += path.read_bytes() == CONTENT
             except DownloadError as error:
@@ -265,14 +268,14 @@ FAULTS = [  # what it is, and how often: in `make soak`, in `make test` (0: ther
 
 TRAINS = """
 import sys, torch
-{first}
 sys.path[:0] = ["tests"]
 from common import models
 from common.training import Recipe, fit
 from test_training import made_up
+{first}
 torch.manual_seed(0)
-recipe = Recipe(2, 0.1, 64, schedule="one_cycle", average=0.9, augmentation=(("affine", {{"rotate": 8.0}}),))
-history = fit(models.regularized(), made_up(1280, side=28), made_up(100, 1, 28), recipe, log=lambda line: None)
+recipe = Recipe(2, 0.1, 128, schedule="one_cycle", average=0.9, augmentation=(("affine", {{"rotate": 8.0}}),))
+history = fit(models.regularized(), made_up(2560, side=28), made_up(100, 1, 28), recipe, log=lambda line: None)
 print(*map(repr, [*history["trace"], history["curve"][-1]["test_loss"]]))
 """
 CHANGES = [  # to what a run of 40 steps is compared, a process each
