@@ -11,6 +11,7 @@ COURSE := .venv/bin/python -m common
 NEWEST := for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
 PYTHON = $(shell $(NEWEST))
+MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000  # as in common.notebooks.ENVIRONMENT
 
 .PHONY: run test soak check results publish bench sync
 
@@ -34,10 +35,10 @@ check: .venv/installed-dev
 	@$(COURSE) check
 
 test: .venv/installed-dev
-	@.venv/bin/python -m pytest -q
+	@$(MALLOC) .venv/bin/python -m pytest -q
 
 soak: .venv/installed-dev
-	@SOAK=1 .venv/bin/python -m pytest -q tests/test_published.py
+	@$(MALLOC) SOAK=1 .venv/bin/python -m pytest -q tests/test_published.py
 	@.venv/bin/python tests/faults.py
 
 .venv/installed: requirements.txt

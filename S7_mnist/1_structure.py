@@ -37,7 +37,7 @@ def shell(*command: str, hint: str) -> None:
 
 
 if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is there a network?")
+    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
     ROOT = clone
 if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
     needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
@@ -130,10 +130,8 @@ report.targets(structure)
 # %%
 parameters = [layer["params"] for layer in structure["layers"]]
 display(Markdown(
-    f"{structure['accuracy']:.2f} % after {structure['epochs']} epochs, which took "
-    f"{structure['seconds'] / 60:.1f} minutes: "
-    + ("the layout learns. " if structure["targets"][0]["met"] else
-       "far above the 10 % of a guess, so the layout learns, but more slowly than the target asks. ") +
+    f"{structure['accuracy']:.2f} % after {structure['seconds'] / 60:.1f} minutes; a guess has 10 %. "
+    + ("The layout learns. " if structure["targets"][0]["met"] else "The target is missed. ") +
     f"It has {structure['params']:,} parameters, and {sum(sorted(parameters)[-2:]) / sum(parameters):.0%} of them sit "
     "in the two convolutions from 64 to 128 channels. A 3x3 convolution costs 9 x inputs x outputs: to halve "
     "the channels is to quarter the cost. The last convolution alone, 7 x 7, takes "

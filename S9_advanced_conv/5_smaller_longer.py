@@ -36,7 +36,7 @@ def shell(*command: str, hint: str) -> None:
 
 
 if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is there a network?")
+    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
     ROOT = clone
 if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
     needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)

@@ -3,33 +3,34 @@
 import torch
 from torch import Tensor, nn
 
-from common import results
+from common import experiment, results
 from common.data import ROOT
 from common.layers import Dropout, InvertedBottleneck, ReluDropout, Repeated, SeparableConv, SeparablePool, make_norm
 
 
 def published(notebook: str, model: str, norm: str | None = None, seed: int = 0) -> nn.Module:
-    """Return a trained network of the course, ready to classify: published("S9_advanced_conv/4_ours", "ours").
+    """Return a trained network of the course, ready to classify: published("S8_norms/2_batch_norm", "ours", "bn").
 
     `notebook` is the one that trained it, `model` the name of the result. Its input is normalized
-    (`common.data.normalize`). Raises ValueError where there is no such result, where the weights' hash or the number
-    of parameters isn't the recorded one, or where today's code has no such network.
+    (`common.data.normalize`). Raises ValueError where there is no such result, where the weights' hash isn't the
+    recorded one, or where today's code has another network of that name.
     """
-    session, _, name = notebook.partition("/")
+    session, _, name = notebook.removesuffix(".ipynb").partition("/")
     folder = ROOT / session / "results" / name
-    path = folder / f"{model}{f'-{norm}' if norm else ''}-seed{seed}.json"
+    path = folder / f"{model.replace(' ', '_')}{f'-{norm}' if norm else ''}-seed{seed}.json"
     if not path.exists():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*-seed*.json")))
-        raise ValueError(f"{notebook} has no published {path.stem}; it has: {known or 'none'}")
+        known = sorted(file.stem for file in folder.glob("*-seed*.json")) or sorted(
+            {str(file.parent.relative_to(ROOT)).replace("/results", "") for file in ROOT.glob("S*/results/*/*.json")})
+        raise ValueError(f"{notebook} has no published {path.stem} (model, norm, seed); there are: {', '.join(known)}")
     result = results.load(path)
     weights, made_by = results.weights(result), result["network"]
     try:
         network = globals()[made_by["name"]](**made_by["arguments"])
-        if (found := sum(p.numel() for p in network.parameters())) != result["params"]:
-            raise ValueError(f"{result['params']:,} parameters were trained, {made_by['name']} has {found:,}")
         network.load_state_dict(weights)
+        if experiment.layer_table(network, (1, 28, 28) if session == "S7_mnist" else (3, 32, 32)) != result["layers"]:
+            raise ValueError("its layers are others")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"today's code has another network than {path}: {error}") from None
+        raise ValueError(f"today's code has another network than {path}: {str(error).splitlines()[0]}") from None
     return network.eval().to(memory_format=torch.channels_last)  # as it was evaluated after training
 
 

@@ -126,6 +126,7 @@ def stale_results() -> list[str]:
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         for name in notebooks.names():
+            print(f"{name}: are its results those of today's code?", flush=True)  # it takes minutes
             try:
                 notebooks.execute(ROOT / f"{name}.ipynb", Path(folder) / f"{name}.ipynb",
                                   {"preset": "full", "train": "never"})

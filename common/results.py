@@ -28,6 +28,8 @@ def write(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # which place is full, or can't be written
     finally:
         part.unlink(missing_ok=True)
 

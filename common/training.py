@@ -350,6 +350,7 @@ def unfinished(checkpoint: Path, about: dict, model: nn.Module, train: Dataset, 
         saved = load(checkpoint, about)
         history = saved["history"]
         trace = first_losses(model, train, test, recipe, seed, history["machine"]["threads"])
+        trace = trace[: len(history["trace"])]  # the first epochs may have fewer steps
         if not agree(trace, history["trace"], history["machine"], machine(train.images.device)):
             raise ValueError("its training starts with other losses")
     except ValueError as error:

@@ -101,8 +101,9 @@ def training_killed(n: int, folder: Path) -> Tally:
 def notebook_killed(n: int, folder: Path) -> Tally:
     """SIGKILL of `python -m common notebook` and its kernel at random moments, as a power cut would."""
     moments = random.Random(0)
-    command = [sys.executable, "-m", "common", "notebook", "S7_mnist/2_regularization",
-               "-p", "preset", "smoke", "-p", "epochs", "20", "-p", "output"]
+    networks, epochs = 3, 20
+    command = [sys.executable, "-u", "-m", "common", "notebook", "S7_mnist/2_regularization",
+               "-p", "preset", "smoke", "-p", "epochs", str(epochs), "-p", "output"]
 
     def ends(name: str) -> list:
         runs = results.read(folder / name)
@@ -110,22 +111,25 @@ def notebook_killed(n: int, folder: Path) -> Tally:
 
     start = time.perf_counter()
     subprocess.run([*command, folder / "whole"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    seconds, killed, runs, right, resumed = time.perf_counter() - start, 0, 0, 0, 0
+    seconds, killed, runs, right, resumed, trained = time.perf_counter() - start, 0, 0, 0, 0, 0
     while killed < n or runs == 0:
         process = subprocess.Popen([*command, folder / "killed"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
                                    start_new_session=True)
         timer = threading.Timer(moments.uniform(0.3, 0.9) * seconds if killed < n else 10 * seconds, kill_session,
                                 [process.pid])
         timer.start()
-        resumed += process.communicate()[0].count("goes on from")
+        out = process.communicate()[0]
         timer.cancel()
+        resumed += out.count("goes on from")
+        trained += out.count("\nepoch ") - epochs * out.count(": read from")  # what is read is shown
         if process.returncode:
             killed += 1
         else:
             runs, right = runs + 1, right + (ends("killed") == ends("whole") != [])
             shutil.rmtree(folder / "killed")
-    print(f"{killed} kills of {runs} runs, {resumed} starts from a checkpoint")
-    return Tally(killed, killed if right == runs and resumed else 0, runs - right)
+    again = trained - networks * epochs * runs
+    print(f"{killed} kills of {runs} runs, {resumed} starts from a checkpoint, {again} epochs trained again")
+    return Tally(killed, killed if right == runs and resumed else 0, runs - right + max(0, again - killed))
 
 
 def kill_session(leader: int) -> None:

@@ -73,6 +73,15 @@ def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, name):
     assert outcome(recipe, path, lines.append) == whole and len(lines) == 4  # killed before the result was written
 
 
+def test_goes_on_after_few_steps(tmp_path):
+    """The first checkpoint may have fewer losses than a result's trace."""
+    recipe, path, lines = dataclasses.replace(RECIPE, batch_size=320), tmp_path / "run.pt", []
+    with pytest.raises(Stopped):
+        outcome(recipe, path, stop_after(3))
+    assert outcome(recipe, path, lines.append) == outcome(recipe, None)
+    assert lines[0] == f"goes on from {path} after epoch 2"
+
+
 @pytest.mark.parametrize("change", [{"lr": 0.2}, {"epochs": 7}, {"batch_size": 64}, {"train_images": 320}], ids=str)
 def test_another_recipe_starts_anew(tmp_path, change):
     path, other = tmp_path / "run.pt", dataclasses.replace(RECIPE, **change)

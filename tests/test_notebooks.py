@@ -204,7 +204,8 @@ def test_setup_installs_what_is_missing_and_never_torch(tmp_path, monkeypatch):
 def test_setup_without_a_network_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         run_setup(monkeypatch, tmp_path, {}, returncode=128)
-    assert stop.value.code == "no https://github.com/a/course: is there a network? (fatal: could not resolve host)"
+    assert stop.value.code == ("no https://github.com/a/course: is that right, and a network there? "
+                               "(fatal: could not resolve host)")
 
 
 @needs_mnist

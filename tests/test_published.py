@@ -1,5 +1,6 @@
 """The weights in the repository are those that gave the published accuracies."""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_checkpoint import Crafted
+from torch import nn
 
 from common import models, results
 from common.data import ROOT, find, load
@@ -25,6 +27,11 @@ def arguments(path: Path) -> dict:
             **{key: result[key] for key in ("model", "norm", "seed")}}
 
 
+@functools.cache
+def images_of(name: str):
+    return load(name)[1]
+
+
 @pytest.mark.parametrize("path", CHECKED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_published_weights_reach_the_published_accuracy(path):
     result = results.load(path)
@@ -32,7 +39,7 @@ def test_published_weights_reach_the_published_accuracy(path):
     if find(name) is None:
         pytest.skip(f"{name} is in none of $DATA_DIR, data/ and ../shared/data: NOT TESTED WITH REAL DATA")
     network = models.published(**arguments(path))
-    assert evaluate(network, load(name)[1])[1] == result["accuracy"]
+    assert evaluate(network, images_of(name))[1] == result["accuracy"]
 
 
 def test_every_result_has_its_weights():
@@ -58,14 +65,18 @@ def published():
 
 
 def test_a_result_that_is_not_there(copy):
-    with pytest.raises(ValueError, match="^S7_mnist/3_augmentation has no published ours-gn-seed3; it has: ours-see"):
+    with pytest.raises(ValueError, match="^S7_mnist/3_augmentation has no published ours-gn-seed3 .*: ours-seed0$"):
         models.published("S7_mnist/3_augmentation", "ours", "gn", 3)
 
 
 @pytest.mark.parametrize("notebook", ["4_ours", "", "S7_mnist", "S7_mnist/4_ours", "S7_mnist/3/4"])
 def test_a_notebook_that_is_not_there(notebook):
-    with pytest.raises(ValueError, match="has no published ours-seed0; it has: none$"):
+    with pytest.raises(ValueError, match=r"has no published ours-seed0 .* there are: S7_mnist/1_structure, S7_mnist/2"):
         models.published(notebook, "ours")
+
+
+def test_names_as_the_tables_and_the_files_have_them():
+    assert models.published("S7_mnist/3_augmentation.ipynb", "one cycle")
 
 
 def test_damaged_weights(copy):
@@ -81,7 +92,11 @@ def test_damaged_weights(copy):
 
 def test_another_network_of_that_name(copy, monkeypatch):
     monkeypatch.setattr(models, "ours", models.smallest)
-    with pytest.raises(ValueError, match="another network than .*-seed0.json: 7,916 parameters .*, ours has 4,704$"):
+    with pytest.raises(ValueError, match="another network than .*ours-seed0.json: Error.* in loading state_dict"):
+        published()
+    narrow = models.narrow
+    monkeypatch.setattr(models, "ours", lambda: nn.Sequential(*narrow(12, 24, 52, 4), nn.Identity()))
+    with pytest.raises(ValueError, match="another network than .*ours-seed0.json: its layers are others$"):
         published()
     monkeypatch.delattr(models, "ours")
     with pytest.raises(ValueError, match="another network than .*: 'ours'$"):
