@@ -29,7 +29,7 @@ def write(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # which place is full, or can't be written
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # which place is full, or can't be written
     finally:
         part.unlink(missing_ok=True)
 

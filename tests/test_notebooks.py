@@ -43,7 +43,8 @@ def test_notebook_runs(name, tmp_path):
 
 def test_notebooks_have_the_same_parameters():
     for name in notebooks.names():
-        assert notebooks.parameters_of(ROOT / f"{name}.ipynb") == ["preset", "seed", "epochs", "train", "output"]
+        assert notebooks.parameters_of(ROOT / f"{name}.ipynb") == [
+            "preset", "seed", "epochs", "train", "output", "resume"]
 
 
 # Pairs
