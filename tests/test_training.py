@@ -480,7 +480,7 @@ def test_a_batch_with_nan_is_named(monkeypatch):
 def out_of_memory(pipe) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000,) * 2)
-    train, wide = made_up(4096), nn.Sequential(nn.Conv2d(1, 512, 3), nn.Flatten(), nn.Linear(512 * 36, 10))
+    train, wide = made_up(4096), nn.Sequential(nn.Conv2d(1, 8192, 3), nn.Flatten(), nn.Linear(8192 * 36, 10))
     try:
         quiet_fit(wide, train, TEST, dataclasses.replace(RECIPE, batch_size=4096))
     except MemoryError as error:
