@@ -21,6 +21,15 @@ def flip(images: Tensor, generator: Generator, p: float = 0.5) -> Tensor:
     return torch.where(mirrored, images.flip(3), images)
 
 
+def alternating_flip(images: Tensor, index: Tensor, epoch: int) -> Tensor:
+    """Mirror each image left to right in every other epoch: in odd ones those at an even place of the data set.
+
+    `index` (N,) are their places. Two epochs then show both sides of every image, where chance shows half of the images
+    the same side twice. After Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024.
+    """
+    return torch.where(((index + epoch) % 2 == 1).view(-1, 1, 1, 1), images.flip(3), images)
+
+
 def crop(images: Tensor, generator: Generator, padding: int = 4, fill: tuple[float, ...] | None = None) -> Tensor:
     """Shift each image by up to `padding` whole pixels along both axes.
 

@@ -294,7 +294,8 @@ def layer_kinds(model: nn.Module) -> dict[str, list[str]]:
 def transforms(recipe: Recipe) -> list[str]:
     """Return the names of the transforms by which a recipe augments, those of albumentations one by one."""
     return [transform for name, options in recipe.augmentation
-            for transform in ([step for step, _ in options["transforms"]] if name == "albumentations" else [name])]
+            for transform in ([step for step, _ in options["transforms"]] if name == "albumentations" else [name])
+            ] + ["alternating_flip"] * recipe.alternating_flip
 
 
 def count_parameters(model: nn.Module) -> int:

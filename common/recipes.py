@@ -5,6 +5,6 @@ from dataclasses import replace
 from common.augmentation import BRIEF
 from common.training import Recipe
 
-S8 = Recipe(epochs=8, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99,
-            augmentation=(("crop", {"padding": 4}), ("flip", {})))
-S9 = replace(S8, epochs=25, label_smoothing=0.1, augmentation=BRIEF)
+S8 = Recipe(epochs=8, lr=0.3, muon=0.05, schedule="one_cycle", average=0.99, label_smoothing=0.1,
+            augmentation=(("crop", {"padding": 4}),), alternating_flip=True)
+S9 = replace(S8, epochs=25, augmentation=BRIEF, alternating_flip=False)

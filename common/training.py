@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from common.augmentation import augment
+from common.augmentation import alternating_flip, augment
 from common.checkpoint import load, restore, save
 from common.data import Dataset, hold_out, normalize
 from common.machine import machine
@@ -41,6 +41,7 @@ class Recipe:
     average: float = 0.0  # decay per step of the moving average of the weights, which is then evaluated; 0: none
     muon: float = 0.0  # the peak of the schedule for the weights that Muon trains in place of SGD; 0: SGD trains all
     augmentation: tuple = ()  # steps of common.augmentation, e.g. (("affine", {"rotate": 7}),)
+    alternating_flip: bool = False  # mirror each image in every other epoch
     validation: int = 0  # images held out of the training set, on which a plateau is judged
     train_images: int | None = None  # train on the first so many images only; None: on all
 
@@ -201,8 +202,8 @@ def evaluate(model: nn.Module, dataset: Dataset) -> tuple[float, float]:
     return F.cross_entropy(logits, dataset.labels).item(), 100 * accuracy
 
 
-def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator):
-    """Yield one epoch of augmented, normalized (images, labels) batches in random order.
+def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator, epoch: int = 1):
+    """Yield epoch number `epoch` of augmented, normalized (images, labels) batches in random order.
 
     A last partial batch is left out. Raises ValueError when `dataset` has fewer images than a batch.
     """
@@ -212,6 +213,8 @@ def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator):
     order = torch.randperm(len(dataset.labels), generator=generator, device=generator.device)
     for index in order.split(recipe.batch_size)[: len(order) // recipe.batch_size]:
         images = augment(dataset.images[index] / 255, generator, recipe.augmentation)
+        if recipe.alternating_flip:
+            images = alternating_flip(images, index, epoch)
         yield normalize(images, dataset.name).contiguous(memory_format=torch.channels_last), dataset.labels[index]
 
 
@@ -263,7 +266,7 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
 
     for epoch in range(len(curve) + 1, recipe.epochs + 1):
         start, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
-        batches = itertools.islice(make_batches(train, recipe, generator), max_steps)
+        batches = itertools.islice(make_batches(train, recipe, generator, epoch), max_steps)
         with explained(epoch, recipe):
             train_loss, train_accuracy, losses = train_epoch(model, batches, optimizer, recipe, after_step)
             history["trace"] = (history["trace"] + losses)[:TRACE_STEPS]

@@ -8,7 +8,17 @@ import torch
 from scipy.stats import ks_2samp  # albumentations brings it
 from torch import Generator
 
-from common.augmentation import AUGMENTATIONS, BRIEF, BRIEF_BATCHED, affine, augment, crop, cutout, flip
+from common.augmentation import (
+    AUGMENTATIONS,
+    BRIEF,
+    BRIEF_BATCHED,
+    affine,
+    alternating_flip,
+    augment,
+    crop,
+    cutout,
+    flip,
+)
 from common.data import MEAN
 
 torch.set_num_threads(1)
@@ -118,6 +128,14 @@ def test_flip_rate(p):
 def test_flip_is_left_to_right():
     images = torch.arange(6.0).view(1, 1, 2, 3) / 6
     assert flip(images, draws(), 1.0)[0, 0].mul(6).round().tolist() == [[2, 1, 0], [5, 4, 3]]
+
+
+def test_alternating_flip():
+    images, index = noise(6, 1, 4), torch.tensor([7, 2, 4, 9, 0, 3])
+    even = (index % 2 == 0).view(-1, 1, 1, 1)
+    mirrored = images.flip(3)
+    assert torch.equal(alternating_flip(images, index, 1), torch.where(even, mirrored, images))
+    assert torch.equal(alternating_flip(images, index, 2), torch.where(even, images, mirrored))
 
 
 # Crop

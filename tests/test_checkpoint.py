@@ -17,7 +17,7 @@ from common.training import Recipe, fit
 torch.set_num_threads(1)
 
 RECIPE = Recipe(epochs=6, lr=0.1, muon=0.02, batch_size=32, schedule="one_cycle", average=0.9,
-                augmentation=(("affine", {"rotate": 10.0, "shift": 0.1}),))
+                augmentation=(("affine", {"rotate": 10.0, "shift": 0.1}),), alternating_flip=True)
 RECIPES = {
     "one cycle, average, muon": RECIPE,
     "plateau": dataclasses.replace(RECIPE, schedule="plateau", validation=64, patience=0, lr=0.5, muon=0, average=0),

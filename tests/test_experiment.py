@@ -544,4 +544,5 @@ def test_layer_kinds_and_transforms():
         "depthwise": ["0"], "dilated": ["2"], "max_pools": ["3"], "global_pools": ["6"], "linear": ["8"]}
     by_library = ("albumentations", {"transforms": (("Blur", {}), ("Crop", {}))})
     recipe = Recipe(1, 0.1, augmentation=(("flip", {}), by_library))
+    assert experiment.transforms(dataclasses.replace(recipe, alternating_flip=True))[3:] == ["alternating_flip"]
     assert experiment.transforms(recipe) == ["flip", "Blur", "Crop"] and experiment.transforms(Recipe(1, 0.1)) == []

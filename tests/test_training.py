@@ -307,6 +307,22 @@ def test_batches_are_augmented():
     assert torch.allclose(images, normalize(torch.ones(8, 1, 8, 8), "mnist"))
 
 
+def test_every_image_is_mirrored_in_every_other_epoch():
+    recipe = dataclasses.replace(RECIPE, alternating_flip=True)
+    pictures = torch.randint(256, (48, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    numbered, generator = Dataset("mnist", pictures, torch.arange(48), ()), torch.Generator().manual_seed(0)
+
+    def epoch(number):
+        """Which of the 48 images epoch `number` shows mirrored."""
+        batches = make_batches(numbered, recipe, generator, number)
+        shown = {label.item(): image for images, labels in batches for image, label in zip(images, labels, strict=True)}
+        plain, mirrored = (normalize(side / 255, "mnist") for side in (pictures, pictures.flip(3)))
+        assert all(torch.equal(shown[i], plain[i]) or torch.equal(shown[i], mirrored[i]) for i in range(48))
+        return {i for i in range(48) if torch.equal(shown[i], mirrored[i])}
+
+    assert epoch(1) == epoch(3) == set(range(0, 48, 2)) and epoch(2) == set(range(1, 48, 2))
+
+
 def test_too_few_images():
     for recipe in (dataclasses.replace(RECIPE, batch_size=64), dataclasses.replace(RECIPE, validation=45),
                    dataclasses.replace(RECIPE, train_images=7), dataclasses.replace(RECIPE, batch_size=51,
