@@ -13,17 +13,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common.notebooks import ENVIRONMENT  # noqa: E402
+from common.notebooks import ENVIRONMENT
 
 if __name__ == "__main__" and not ENVIRONMENT.items() <= os.environ.items():
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1"})
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from torch import nn  # noqa: E402
+import torch
+import torch.nn.functional as F
+from torch import nn
 
-from common import experiment, models, recipes, results, training  # noqa: E402
-from common.data import hold_out, load, normalize  # noqa: E402
+from common import experiment, models, recipes, results, training
+from common.data import hold_out, load, normalize
 
 SHORT = replace(recipes.S8, epochs=4, train_images=15_000)
 HELD_OUT = 10_000
