@@ -96,7 +96,7 @@ Markdown("\n".join([
 # %% [markdown]
 # ## The data
 #
-# Training images are padded by 4 pixels and cropped back at a random place, and mirrored half of the time.
+# Our recipe pads a training image by 4 pixels, crops it back at a random place, and mirrors it in every other epoch.
 
 # %%
 data = train_set, test_set = run.data("cifar10")

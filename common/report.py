@@ -1,6 +1,10 @@
 """Results as Markdown tables, for a notebook's cells: every number comes from a result."""
 
+import json
+import math
 import statistics
+from pathlib import Path
+from typing import NamedTuple
 
 from IPython.display import Markdown
 from scipy import stats
@@ -53,17 +57,52 @@ def cost(model: nn.Module, shape: tuple[int, int, int]) -> str:
 def gain(result: dict, other: dict) -> str:
     """Say how much more of the test images are right in `result` than in `other`; both results, or both summaries.
 
-    Of summaries the runs with the same seed are compared; their mean difference has Student's interval of 95 %.
+    Of summaries the runs with the same seed are compared (see `paired`).
     """
     if "mean" not in result:
         return f"{result['accuracy'] - other['accuracy']:+.2f} points"
-    before = {run["seed"]: run["accuracy"] for run in other["results"]}
-    pairs = [run["accuracy"] - before[run["seed"]] for run in result["results"] if run["seed"] in before]
-    if len(pairs) < 2:
+    pairs = paired(result, other)
+    if pairs.n < 2:
         return f"{result['mean'] - other['mean']:+.2f} points"
-    low, high = stats.ttest_1samp(pairs, 0).confidence_interval(0.95)
-    return (f"{statistics.fmean(pairs):+.2f} points ({len(pairs)} pairs of seeds, 95 % interval {low:+.2f} to "
-            f"{high:+.2f})")
+    return (f"{pairs.mean:+.2f} points ({pairs.n} pairs of seeds, 95 % interval {pairs.low:+.2f} to {pairs.high:+.2f}: "
+            f"{pairs.verdict})")
+
+
+class Paired(NamedTuple):
+    """The difference between two models, seed by seed."""
+
+    n: int
+    mean: float  # points
+    low: float  # the interval's ends; not a number for fewer than two pairs
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of it: "better" and "worse" only where the interval excludes 0."""
+        if self.n < 2:
+            return "one seed says nothing"
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "no clear difference"
+
+
+def paired(one: dict, other: dict) -> Paired:
+    """Compare the runs of two summaries seed by seed: their mean difference, and its 95 % interval by Student's t."""
+    before = {run["seed"]: run["accuracy"] for run in other["results"]}
+    pairs = [run["accuracy"] - before[run["seed"]] for run in one["results"] if run["seed"] in before]
+    if len(pairs) < 2:
+        return Paired(len(pairs), *pairs or [math.nan], math.nan, math.nan)
+    return Paired(len(pairs), statistics.fmean(pairs), *stats.ttest_1samp(pairs, 0).confidence_interval(0.95))
+
+
+def differences(comparisons: list[tuple[dict, dict]]) -> str:
+    """Return the table, in Markdown, of pairs of summaries: what each one gains over the other (see `paired`)."""
+    lines = ["| | test accuracy, % | seeds | against | difference, points | 95 % interval | |",
+             "| :--- | ---: | ---: | :--- | ---: | :--- | :--- |"]
+    for one, other in comparisons:
+        pairs = paired(one, other)
+        interval = f"{pairs.low:+.2f} to {pairs.high:+.2f}" if pairs.n > 1 else ""
+        lines.append(f"| {title(one)} | {accuracy(one)} | {one['n']} | {title(other)}, {accuracy(other)} | "
+                     f"{pairs.mean:+.2f} | {interval} | {pairs.verdict} |")
+    return "\n".join(lines)
 
 
 def title(row: dict) -> str:
@@ -95,3 +134,11 @@ def learned_by_heart(result: dict, model: nn.Module, train_set: Dataset) -> str:
 
 def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def ideas(path: Path) -> Markdown:
+    """Return the table of what `S8_norms/ideas.py` tried and kept at `path`."""
+    rows = [f"| {row['idea']} | {row['accuracy']:.2f} | {row['train_accuracy']:.2f} | {row['seconds']:.0f} |"
+            for row in json.loads(path.read_text())]
+    return Markdown("\n".join(["| the recipe, with | held-out accuracy, % | training accuracy, % | seconds |",
+                               "| :--- | ---: | ---: | ---: |", *rows]))

@@ -11,14 +11,6 @@ from common.notebooks import ROOT, CourseError
 
 # The notebook of each session in which our network meets the session's target: what `make run` runs.
 CLOSING = ["S7_mnist/3_augmentation", "S8_norms/5_side_by_side", "S9_advanced_conv/4_ours"]
-SEEDS = {  # runs published
-    "S7_mnist/1_structure": 1, "S7_mnist/2_regularization": 1, "S7_mnist/3_augmentation": 5,
-    "S8_norms/1_layout": 1, "S8_norms/2_batch_norm": 3, "S8_norms/3_group_norm": 3, "S8_norms/4_layer_norm": 3,
-    "S8_norms/5_side_by_side": 1,
-    "S9_advanced_conv/1_convolutions": 1, "S9_advanced_conv/2_augmentation": 1,
-    "S9_advanced_conv/3_inverted_bottlenecks": 1, "S9_advanced_conv/4_ours": 2,
-    "S9_advanced_conv/5_smaller_longer": 1,
-}
 
 
 def value(text: str):
@@ -40,7 +32,13 @@ def notebook(name: str, parameters: dict) -> None:
         parameters = {**parameters, "output": str(output)}
     if problem := notebooks.pair_differs(name):
         print(f"note: {problem}; the .ipynb is what runs, and `make sync` makes it anew from the .py", flush=True)
-    notebooks.execute(ROOT / f"{name}.ipynb", ROOT / "runs" / preset / f"{name}.ipynb", parameters, sys.stdout)
+    notebooks.execute(ROOT / f"{name}.ipynb", executed(name, preset, parameters.get("seed")), parameters, sys.stdout)
+
+
+def executed(name: str, preset: str, seed: object = None) -> Path:
+    """Return where a notebook's run is left; one with a seed is kept apart, since many may run at a time."""
+    own = "" if seed is None else f"-seed{seed}"
+    return ROOT / "runs" / preset / f"{name}{own}.ipynb"
 
 
 def run() -> bool:

@@ -1,5 +1,7 @@
 """What the notebooks say of their results."""
 
+import statistics
+
 import torch
 from torch import nn
 
@@ -24,14 +26,28 @@ def test_gain_of_results_and_of_summaries():
     assert report.gain(one, other) == "+1.50 points"
 
 
-def test_gain_over_seeds_is_paired():
-    def summary(*accuracies):
-        runs = [{"seed": seed, "accuracy": accuracy} for seed, accuracy in enumerate(accuracies)]
-        return {"mean": sum(accuracies) / len(accuracies), "results": runs}
+def summary(model, *accuracies):
+    runs = [{"seed": seed, "accuracy": accuracy} for seed, accuracy in enumerate(accuracies)]
+    return {"model": model, "norm": None, "n": len(runs), "mean": statistics.fmean(accuracies), "results": runs,
+            "std": statistics.stdev(accuracies) if len(runs) > 1 else None}
 
+
+def test_gain_over_seeds_is_paired():
     # Differences 1, 2, 3: mean 2, deviation 1, and 4.3027 / sqrt(3) of it with two degrees of freedom.
-    assert report.gain(summary(91, 93, 95), summary(90, 91, 92, 99)) == (
-        "+2.00 points (3 pairs of seeds, 95 % interval -0.48 to +4.48)")
+    assert report.gain(summary("a", 91, 93, 95), summary("b", 90, 91, 92, 99)) == (
+        "+2.00 points (3 pairs of seeds, 95 % interval -0.48 to +4.48: no clear difference)")
+
+
+def test_better_is_said_only_where_the_interval_excludes_0():
+    # Differences 1.9, 2, 2.1: deviation 0.1, so +- 0.248.
+    high, low, alone = summary("a_b", 92.0, 93.0, 94.0), summary("c", 90.1, 91.0, 91.9), summary("d", 93.0)
+    lines = report.differences([(high, low), (low, high), (high, high), (alone, low)]).splitlines()[2:]
+    assert lines == [
+        "| a b | 93.00 ± 1.00 | 3 | c, 91.00 ± 0.90 | +2.00 | +1.75 to +2.25 | better |",
+        "| c | 91.00 ± 0.90 | 3 | a b, 93.00 ± 1.00 | -2.00 | -2.25 to -1.75 | worse |",
+        "| a b | 93.00 ± 1.00 | 3 | a b, 93.00 ± 1.00 | +0.00 | +0.00 to +0.00 | no clear difference |",
+        "| d | 93.00 | 1 | c, 91.00 ± 0.90 | +2.90 |  | one seed says nothing |"]
+    assert report.paired(summary("a", 90.0), {"results": [{"seed": 7, "accuracy": 90.0}]}).n == 0
 
 
 def test_what_was_learned_by_heart():

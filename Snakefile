@@ -1,0 +1,54 @@
+# The published runs as a grid: `make results`, or snakemake itself with one of profiles/.
+#
+#   snakemake --cores all                           what is missing of the published results, and every notebook shown
+#   snakemake --config seeds=10 notebooks="S7_mnist/3_augmentation S8_norms/2_batch_norm" ...
+#   snakemake --config preset=smoke ...             seconds a cell, into runs/smoke: does the cluster work at all?
+#   snakemake --report runs/grid.html               what was made, in one page
+#
+# A cell is one notebook with one seed, run by the same command that runs a single notebook by hand.
+
+import sys
+
+from common.grid import GRID, cells
+
+PRESET = config.get("preset", "full")
+NOTEBOOKS = str(config.get("notebooks", " ".join(GRID))).split()
+CELLS = cells(NOTEBOOKS, int(config.get("seeds", 0)) or None, PRESET)
+SHOWN = [f"runs/full/{name}.ipynb" for name in NOTEBOOKS] if PRESET == "full" else []
+COMMON = f"{sys.executable} -m common"
+
+
+localrules: all
+
+
+rule all:
+    input:
+        [file for cell in CELLS for file in cell.makes],
+        SHOWN,
+
+
+# Trains what a seed of a notebook lacks. update(): what is there is read, not deleted. ancient(): what another cell made
+# must be there; it isn't newer than this one in any sense that matters.
+for cell in CELLS:
+    rule:
+        name: cell.name
+        input: [ancient(file) for needed in cell.needs for file in needed.makes]
+        output: [update(file) for file in cell.makes]
+        log: f"runs/grid/{PRESET}/{cell.name}.log"
+        params: notebook=cell.notebook, seed=cell.seed
+        threads: 1
+        resources: mem_mb=4000, runtime=GRID[cell.notebook].minutes
+        shell: "{COMMON} notebook {params.notebook} -p preset {PRESET} -p seed {params.seed} > {log} 2>&1"
+
+
+# Runs each notebook once more, with nothing to train, so that it shows all its seeds.
+for name in NOTEBOOKS if PRESET == "full" else []:
+    rule:
+        name: name.replace("/", "_") + "_shown"
+        input: [file for cell in CELLS if cell.notebook == name for file in cell.makes]
+        output: f"runs/full/{name}.ipynb"
+        log: f"runs/grid/full/{name.replace('/', '_')}_shown.log"
+        params: notebook=name
+        threads: 1
+        resources: mem_mb=4000, runtime=30
+        shell: "{COMMON} notebook {params.notebook} -p preset full -p train never > {log} 2>&1"

@@ -1,0 +1,81 @@
+"""The published runs as a grid, notebook x model x norm x seed: what the `Snakefile` makes, each cell by one command."""
+
+import re
+from typing import NamedTuple
+
+from common.notebooks import known
+
+
+class Published(NamedTuple):
+    """What a notebook publishes."""
+
+    seeds: int  # how many, where nobody asks for another number
+    minutes: int  # what a seed takes on one core of a slow machine: the time limit of its job on a cluster
+    every: tuple[str, ...] = ()  # the results that each seed has: a model, or model-norm
+    first: dict[str, int] = {}  # the results that only the first so many seeds have; later ones show those
+
+
+LAYOUTS = ("unbudgeted-bn", "wide-bn", "narrowed-bn", "evened_out-bn", "widened_input-bn", "budgeted-bn")
+NORMS = ("S8_norms/2_batch_norm", "S8_norms/3_group_norm", "S8_norms/4_layer_norm")
+ABLATED = ("short", "short_sgd", "short_hard_labels", "short_flip_by_chance", "short_last_weights", "short_unshared")
+GRID = {
+    "S7_mnist/1_structure": Published(1, 30, first={"structure": 1, "skeleton": 1}),
+    "S7_mnist/2_regularization": Published(1, 60, first={"reduced": 1, "rebalanced": 1, "regularized": 1}),
+    "S7_mnist/3_augmentation": Published(5, 90, ("ours",), {"rotated": 1, "one_cycle": 5, "smallest": 5}),
+    "S8_norms/1_layout": Published(1, 60, first=dict.fromkeys(LAYOUTS, 1)),
+    "S8_norms/2_batch_norm": Published(3, 180, ("budgeted-bn", "ours-bn", *(f"{name}-bn" for name in ABLATED)),
+                                       {"widened_input-bn": 1, "transitions-bn": 1}),
+    "S8_norms/3_group_norm": Published(3, 120, ("budgeted-gn", "ours-gn"), {"widened_input-gn": 1, "transitions-gn": 1}),
+    "S8_norms/4_layer_norm": Published(3, 120, ("budgeted-ln", "widened_again-ln", "ours-ln"),
+                                       {"widened_input-ln": 1, "transitions-ln": 1}),
+    "S8_norms/5_side_by_side": Published(1, 60, first={f"batch_{size}-{norm}": 1 for norm in ("bn", "gn", "ln")
+                                                       for size in (4, 16, 64, 256)}),
+    "S9_advanced_conv/1_convolutions": Published(1, 15),
+    "S9_advanced_conv/2_augmentation": Published(1, 15),
+    "S9_advanced_conv/3_inverted_bottlenecks": Published(1, 180, ("inverted_bottlenecks",)),
+    "S9_advanced_conv/4_ours": Published(2, 180, ("ours", "short", "short_sgd", "short_hard_labels", "short_unvaried")),
+    "S9_advanced_conv/5_smaller_longer": Published(1, 360, ("half_size", "longer")),
+}
+
+
+class Cell(NamedTuple):
+    """One run of a notebook: all of its results for one seed."""
+
+    notebook: str
+    seed: int
+    preset: str
+
+    @property
+    def name(self) -> str:
+        """The name of its rule."""
+        return f"{re.sub('[^A-Za-z0-9]', '_', self.notebook)}_seed{self.seed}"
+
+    @property
+    def makes(self) -> list[str]:
+        """Its files, below the course's folder: each result and its weights."""
+        published = GRID[self.notebook]
+        few = [result for result, seeds in published.first.items() if self.seed < seeds]
+        session, notebook = self.notebook.split("/")
+        folder = f"{session}/results" if self.preset == "full" else f"runs/{self.preset}/{session}/results"
+        return [f"{folder}/{notebook}/{result}-seed{self.seed}.{kind}" for result in (*published.every, *few)
+                for kind in ("json", "pt")]
+
+    @property
+    def needs(self) -> list["Cell"]:
+        """The cells whose results it shows; in other presets than full it makes its own."""
+        if self.preset != "full":
+            return []
+        earlier = {self.seed % seeds for seeds in GRID[self.notebook].first.values() if self.seed >= seeds}
+        needed = [(self.notebook, seed) for seed in sorted(earlier)]
+        if self.notebook == "S8_norms/5_side_by_side":
+            needed += [(norm, self.seed) for norm in NORMS] + [(NORMS[0], seed) for seed in range(3)]
+        return [Cell(*cell, self.preset) for cell in dict.fromkeys(needed)]
+
+
+def cells(names: list[str], seeds: int | None = None, preset: str = "full") -> list[Cell]:
+    """Return the cells of these notebooks, for `seeds` seeds each, or as many as are published of it.
+
+    The cells that they need are among them. Raises CourseError for a notebook that isn't there.
+    """
+    asked = [Cell(known(name), seed, preset) for name in names for seed in range(seeds or GRID[known(name)].seeds)]
+    return list(dict.fromkeys(cell for one in asked for cell in (*one.needs, one) if cell.makes))
