@@ -18,7 +18,7 @@ MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000  # as in common.
 run: .venv/installed
 	@$(COURSE) run
 
-results: .venv/installed
+results: .venv/installed-grid
 	@$(COURSE) results $${SEEDS:+--seeds "$$SEEDS"}
 
 publish: .venv/installed
@@ -47,6 +47,10 @@ soak: .venv/installed-dev
 	.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	@touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
+.venv/installed-grid: .venv/installed requirements-grid.txt
+	.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements-grid.txt
+	@touch $@
+
+.venv/installed-dev: .venv/installed-grid requirements-dev.txt
 	.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
 	@touch $@

@@ -10,6 +10,7 @@
 import sys
 
 from common.grid import GRID, cells
+from common.grid import rule as rule_name
 
 PRESET = config.get("preset", "full")
 NOTEBOOKS = str(config.get("notebooks", " ".join(GRID))).split()
@@ -44,10 +45,10 @@ for cell in CELLS:
 # Runs each notebook once more, with nothing to train, so that it shows all its seeds.
 for name in NOTEBOOKS if PRESET == "full" else []:
     rule:
-        name: name.replace("/", "_") + "_shown"
+        name: rule_name(name, "shown")
         input: [file for cell in CELLS if cell.notebook == name for file in cell.makes]
         output: f"runs/full/{name}.ipynb"
-        log: f"runs/grid/full/{name.replace('/', '_')}_shown.log"
+        log: f"runs/grid/full/{rule_name(name, 'shown')}.log"
         params: notebook=name
         threads: 1
         resources: mem_mb=4000, runtime=30

@@ -1,6 +1,5 @@
-"""The published runs as a grid, notebook x model x norm x seed: what the `Snakefile` makes, each cell by one command."""
+"""The published runs as a grid, notebook x model x norm x seed: what the Snakefile makes, a cell by one command."""
 
-import re
 from typing import NamedTuple
 
 from common.notebooks import known
@@ -25,7 +24,8 @@ GRID = {
     "S8_norms/1_layout": Published(1, 60, first=dict.fromkeys(LAYOUTS, 1)),
     "S8_norms/2_batch_norm": Published(3, 180, ("budgeted-bn", "ours-bn", *(f"{name}-bn" for name in ABLATED)),
                                        {"widened_input-bn": 1, "transitions-bn": 1}),
-    "S8_norms/3_group_norm": Published(3, 120, ("budgeted-gn", "ours-gn"), {"widened_input-gn": 1, "transitions-gn": 1}),
+    "S8_norms/3_group_norm": Published(3, 120, ("budgeted-gn", "ours-gn"),
+                                       {"widened_input-gn": 1, "transitions-gn": 1}),
     "S8_norms/4_layer_norm": Published(3, 120, ("budgeted-ln", "widened_again-ln", "ours-ln"),
                                        {"widened_input-ln": 1, "transitions-ln": 1}),
     "S8_norms/5_side_by_side": Published(1, 60, first={f"batch_{size}-{norm}": 1 for norm in ("bn", "gn", "ln")
@@ -48,7 +48,7 @@ class Cell(NamedTuple):
     @property
     def name(self) -> str:
         """The name of its rule."""
-        return f"{re.sub('[^A-Za-z0-9]', '_', self.notebook)}_seed{self.seed}"
+        return rule(self.notebook, f"seed{self.seed}")
 
     @property
     def makes(self) -> list[str]:
@@ -70,6 +70,11 @@ class Cell(NamedTuple):
         if self.notebook == "S8_norms/5_side_by_side":
             needed += [(norm, self.seed) for norm in NORMS] + [(NORMS[0], seed) for seed in range(3)]
         return [Cell(*cell, self.preset) for cell in dict.fromkeys(needed)]
+
+
+def rule(notebook: str, what: str) -> str:
+    """Return the name of a rule of the Snakefile."""
+    return f"{notebook.replace('/', '_')}_{what}"
 
 
 def cells(names: list[str], seeds: int | None = None, preset: str = "full") -> list[Cell]:

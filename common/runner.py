@@ -1,12 +1,14 @@
 """Runs notebooks with papermill: one, the closing ones of every session, or all that is published."""
 
 import ast
+import importlib.util
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from common import notebooks, results
+from common import grid, notebooks, results
 from common.notebooks import ROOT, CourseError
 
 # The notebook of each session in which our network meets the session's target: what `make run` runs.
@@ -86,24 +88,36 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def all_results(seeds: int | None = None) -> list[str]:
-    """Make every published result that is missing or stale, and run every notebook once more to show all seeds.
+def all_results(seeds: int | None = None) -> bool:
+    """Make every published result that is missing or stale, and run every notebook once more to show all its seeds.
 
-    Safe to stop and start again: a notebook reads what is there already. `seeds` replaces the number of each
-    notebook's seeds. Returns a line for everything that failed.
+    Snakemake does it, by the Snakefile, on all cores: it sees what is missing. What is stale only the notebooks
+    themselves can say, so they are asked first. Safe to stop and start again. `seeds` replaces the number of each
+    notebook's seeds. Returns whether all went well.
     """
     if problems := notebooks.pairs_differ():
         raise CourseError(f"{problems[0]}; run `make sync` first")
-    failures = []
-    for name in notebooks.names():
-        runs = [(f"{name}-seed{seed}", {"preset": "full", "seed": seed})
-                for seed in range(seeds or SEEDS.get(name, 1))]
-        for out, parameters in [*runs, (name, {"preset": "full", "train": "never"})]:
-            print(f"== {out}", flush=True)
-            try:
-                notebooks.execute(ROOT / f"{name}.ipynb", ROOT / "runs" / "full" / f"{out}.ipynb", parameters,
-                                  sys.stdout)
-            except CourseError as error:
-                print(error, flush=True)
-                failures.append(str(error))
-    return failures
+    if importlib.util.find_spec("snakemake") is None:
+        raise CourseError("the grid of results needs Snakemake: pip install -r requirements-grid.txt")
+    again = [rule for name in notebooks.names() for rule in outdated(name, seeds)]
+    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--nolock"]  # a lock would outlive a kill
+    command += ["--config", f"seeds={seeds}"] if seeds else []
+    command += ["--forcerun", *again] if again else []
+    return subprocess.run(command, cwd=ROOT).returncode == 0
+
+
+def outdated(name: str, seeds: int | None = None) -> list[str]:
+    """Return the rules to run again for notebook `name`: none where its results are those of today's code.
+
+    The run that finds out is kept as the notebook's own.
+    """
+    print(f"== {name}: are its results those of today's code?", flush=True)
+    shown = executed(name, "full")
+    trial = shown.with_suffix(".trial.ipynb")
+    try:
+        notebooks.execute(ROOT / f"{name}.ipynb", trial, {"preset": "full", "train": "never"})
+    except CourseError as error:
+        print(error, flush=True)
+        return [*(cell.name for cell in grid.cells([name], seeds) if cell.notebook == name), grid.rule(name, "shown")]
+    trial.replace(shown)
+    return []

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A Slurm of one node on this machine, for trying profiles/slurm: one_node_slurm.sh start | stop. Needs root, and
-# Debian's packages: apt-get install slurmctld slurmd slurm-client munge. Its files are in $SLURM_HOME, all of them.
+# Debian's packages: apt-get install slurmctld slurmd slurm-client munge. All that it writes is below $SLURM_HOME, but
+# for the link /etc/slurm/slurm.conf, where the commands look.
 set -euo pipefail
-export SLURM_HOME=${SLURM_HOME:-/tmp/one-node-slurm}
-export SLURM_CONF=$SLURM_HOME/slurm.conf
+SLURM_HOME=${SLURM_HOME:-/tmp/one-node-slurm}
+LINK=/etc/slurm/slurm.conf
 
 stop() {
     for daemon in slurmd slurmctld; do
@@ -11,16 +12,18 @@ stop() {
     done
     [ -f "$SLURM_HOME/munged.pid" ] && kill "$(cat "$SLURM_HOME/munged.pid")" 2>/dev/null || true
     sleep 1
+    [ -L "$LINK" ] && rm "$LINK"
     rm -rf "$SLURM_HOME"
 }
 
 start() {
     stop
+    [ -e "$LINK" ] && { echo "$LINK is there already: this machine has a Slurm of its own" >&2; exit 1; }
     mkdir -p "$SLURM_HOME"/{state,spool,munge}
     host=$(hostname -s)
     cpus=$(nproc)
     memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
-    cat > "$SLURM_CONF" <<CONF
+    cat > "$SLURM_HOME/slurm.conf" <<CONF
 ClusterName=one
 SlurmctldHost=$host(127.0.0.1)
 SlurmUser=root
@@ -46,6 +49,7 @@ MinJobAge=3600
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
 PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
+    ln -s "$SLURM_HOME/slurm.conf" "$LINK"
     dd if=/dev/urandom of="$SLURM_HOME/munge/key" bs=128 count=1 status=none
     chmod 700 "$SLURM_HOME/munge" && chmod 600 "$SLURM_HOME/munge/key"
     munged --key-file="$SLURM_HOME/munge/key" --socket="$SLURM_HOME/munge/socket" --pid-file="$SLURM_HOME/munged.pid" \
@@ -53,7 +57,7 @@ CONF
     slurmctld -i
     slurmd
     for _ in $(seq 30); do
-        sinfo -h -o %T 2>/dev/null | grep -qE "idle|mixed" && { echo "export SLURM_CONF=$SLURM_CONF"; return; }
+        sinfo -h -o %T 2>/dev/null | grep -qE "idle|mixed" && return
         sleep 1
     done
     echo "no idle node after 30 s; see $SLURM_HOME/*.log" >&2

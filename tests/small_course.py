@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from common import notebooks
+from common.grid import Published
 
 HEADER = """\
 # ---
@@ -49,6 +50,7 @@ else:
     row = {"epoch": 1, "lr": 0.1, "train_loss": 0.1, "train_accuracy": 98.0, "test_loss": 0.1,
            "test_accuracy": accuracy, "seconds": 1.0}
     folder.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".pt").touch()
     path.write_text(json.dumps({
         "session": "{session}", "notebook": "{name}", "model": "net", "norm": None, "seed": seed, "preset": preset,
         "params": 7000, "receptive_field": 28, "epochs": 1, "max_epochs": 1, "accuracy": accuracy,
@@ -63,21 +65,28 @@ from IPython.display import Image
 
 Image(base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="))
 '''
+GRID = """
+GRID = {"S7_mnist/1_first": Published(1, 1, ("net",)), "S7_mnist/2_second": Published(2, 1, ("net",))}
+"""
 README = "# Course\n\n<!-- generated: results S7_mnist -->\nold\n<!-- end: results S7_mnist -->\n\nprose\n"
 
 
 def make(folder: Path, monkeypatch) -> Path:
     """Make the course in `folder`, with notebooks S7_mnist/1_first and S7_mnist/2_second, and let common work on it."""
     shutil.copytree(notebooks.ROOT / "common", folder / "common", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "requirements.txt"):
+    for name in ("pyproject.toml", "requirements.txt", "Snakefile"):
         shutil.copy(notebooks.ROOT / name, folder)
+    shutil.copytree(notebooks.ROOT / "profiles", folder / "profiles")
+    with (folder / "common" / "grid.py").open("a") as file:  # for Snakemake, which is a process of its own
+        file.write(GRID)
     (folder / "README.md").write_text(README)
     for name in ("1_first", "2_second"):
         write(folder, f"S7_mnist/{name}")
     for module in ("notebooks", "runner", "publisher"):
         monkeypatch.setattr(f"common.{module}.ROOT", folder)
     monkeypatch.setattr("common.runner.CLOSING", ["S7_mnist/2_second"])
-    monkeypatch.setattr("common.runner.SEEDS", {"S7_mnist/1_first": 1, "S7_mnist/2_second": 2})
+    monkeypatch.setattr("common.grid.GRID", {"S7_mnist/1_first": Published(1, 1, ("net",)),
+                                             "S7_mnist/2_second": Published(2, 1, ("net",))})
     notebooks.sync()
     return folder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import small_course
 
-from common import __main__, notebooks, runner
+from common import __main__, grid, notebooks, runner
 from common.notebooks import CourseError
 
 
@@ -26,7 +26,7 @@ def main(monkeypatch, *words: str) -> int:
 
 
 def test_every_notebook_of_the_course_has_its_number_of_seeds():
-    assert list(runner.SEEDS) == notebooks.names()
+    assert list(grid.GRID) == notebooks.names()
     assert set(runner.CLOSING) <= set(notebooks.names())
 
 
@@ -61,15 +61,21 @@ def test_run_fails_when_a_notebook_does(course, monkeypatch, capsys):
     assert (course / "runs/quick/S7_mnist/results/2_second/net-seed0.json").exists()
 
 
-def test_results_makes_every_seed_and_goes_on_after_a_failure(course, monkeypatch, capsys):
+def test_results_makes_every_seed_and_goes_on_after_a_failure(course, monkeypatch, capfd):
     path = course / "S7_mnist/1_first.py"
-    path.write_text(path.read_text().replace("epochs == 0", "epochs is None"))
+    path.write_text(path.read_text().replace("epochs == 0", "seed == 1 and train != 'never'"))
     notebooks.sync()
     assert main(monkeypatch, "results", "--seeds", "2") == 1
-    assert "3 failed; `make results` goes on from here" in capsys.readouterr().err
-    assert len(list((course / "S7_mnist/results/2_second").glob("net-seed[01].json"))) == 2
-    made = {path.stem for path in (course / "runs/full/S7_mnist").glob("2_*.ipynb")}
-    assert made == {"2_second", "2_second-seed0", "2_second-seed1"}
+    assert "some failed, their logs are in runs/grid/; `make results` goes on from here" in capfd.readouterr().err
+    made = {f"{path.parent.name}/{path.name}" for path in (course / "S7_mnist/results").glob("*/*.json")}
+    assert made == {"1_first/net-seed0.json", "2_second/net-seed0.json", "2_second/net-seed1.json"}
+    kept = {path.stem for path in (course / "runs/full/S7_mnist").glob("*.ipynb")}
+    assert kept == {"1_first-seed0", "1_first-seed1", "1_first.trial", "2_second-seed0", "2_second-seed1", "2_second",
+                    "2_second.trial"}
+    log = (course / "runs/grid/full/S7_mnist_1_first_seed1.log").read_text()
+    assert "S7_mnist/1_first: ValueError: epochs=0" in log
+    failed = notebooks.read(course / "runs/full/S7_mnist/1_first-seed1.ipynb")
+    assert any(output.output_type == "error" for cell in failed.cells for output in cell.get("outputs", []))
 
 
 def test_results_wants_pairs_in_step(course):
