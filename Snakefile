@@ -16,6 +16,11 @@ PRESET = config.get("preset", "full")
 NOTEBOOKS = str(config.get("notebooks", " ".join(GRID))).split()
 CELLS = cells(NOTEBOOKS, int(config.get("seeds", 0)) or None, PRESET)
 SHOWN = [f"runs/full/{name}.ipynb" for name in NOTEBOOKS] if PRESET == "full" else []
+SESSIONS = {name.split("/")[0]: [] for name in GRID}
+for name in GRID:
+    SESSIONS[name.split("/")[0]].append(name)
+REPORTED = [f"runs/report/{session}/results.csv" for session, names in SESSIONS.items()
+            if PRESET == "full" and set(names) <= set(NOTEBOOKS)]
 COMMON = f"{sys.executable} -m common"
 
 
@@ -26,6 +31,7 @@ rule all:
     input:
         [file for cell in CELLS for file in cell.makes],
         SHOWN,
+        REPORTED,
 
 
 # Trains what a seed of a notebook lacks. update(): what is there is read, not deleted. ancient(): what another cell made
@@ -53,3 +59,15 @@ for name in NOTEBOOKS if PRESET == "full" else []:
         threads: 1
         resources: mem_mb=4000, runtime=30
         shell: "{COMMON} notebook {params.notebook} -p preset full -p train never > {log} 2>&1"
+
+
+# What `snakemake --report` shows of a session.
+rule report:
+    input: lambda wildcards: [f"runs/full/{name}.ipynb" for name in SESSIONS[wildcards.session]]
+    output:
+        [report(f"runs/report/{{session}}/{file}", category="{session}", labels={"": what}) for file, what in [
+            ("results.csv", "all networks"), ("comparisons.csv", "compared seed by seed"), ("seeds.png", "every seed"),
+            ("parameters.png", "parameters"), ("curves.png", "training"), ("misclassified.png", "mistakes")]]
+    log: "runs/grid/full/{session}_report.log"
+    resources: mem_mb=4000, runtime=30
+    shell: "{COMMON} tables {wildcards.session} runs/report/{wildcards.session} > {log} 2>&1"

@@ -1,7 +1,8 @@
-"""The course on the command line: python -m common run | results | publish | check | sync | bench | notebook NAME."""
+"""The course on the command line: python -m common VERB; --help lists the verbs."""
 
 import argparse
 import sys
+from pathlib import Path
 
 from common import notebooks, runner
 from common.notebooks import CourseError
@@ -16,6 +17,9 @@ def arguments() -> argparse.ArgumentParser:
     results.add_argument("--seeds", type=at_least_one, help="number of seeds, in place of each notebook's own")
     publish = verbs.add_parser("publish", help="put outputs into the notebooks, and results into the READMEs")
     publish.add_argument("--repo", metavar="OWNER/NAME", help="the course's new place on GitHub")
+    tables = verbs.add_parser("tables", help="write a session's figures and tables, for snakemake --report")
+    tables.add_argument("session", choices=list(dict.fromkeys(name.split("/")[0] for name in notebooks.names())))
+    tables.add_argument("folder", type=Path)
     verbs.add_parser("check", help="compare notebooks, READMEs and results with what makes them")
     verbs.add_parser("sync", help="write every .ipynb from its .py")
     bench = verbs.add_parser("bench", help="measure the training speed against the textbook loop's")
@@ -58,6 +62,9 @@ def do(options: argparse.Namespace) -> int:
 
     if options.verb == "publish":
         print("\n".join(publisher.publish(options.repo)) or "nothing to publish: all is up to date")
+        return 0
+    if options.verb == "tables":
+        publisher.write_report(options.session, options.folder)
         return 0
     problems = publisher.check()
     for line in problems:

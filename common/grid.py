@@ -17,6 +17,7 @@ class Published(NamedTuple):
 LAYOUTS = ("unbudgeted-bn", "wide-bn", "narrowed-bn", "evened_out-bn", "widened_input-bn", "budgeted-bn")
 NORMS = ("S8_norms/2_batch_norm", "S8_norms/3_group_norm", "S8_norms/4_layer_norm")
 ABLATED = ("short", "short_sgd", "short_hard_labels", "short_flip_by_chance", "short_last_weights", "short_unshared")
+ABLATED_S9 = ("short", "short_sgd", "short_hard_labels", "short_unvaried")
 GRID = {
     "S7_mnist/1_structure": Published(1, 30, first={"structure": 1, "skeleton": 1}),
     "S7_mnist/2_regularization": Published(1, 60, first={"reduced": 1, "rebalanced": 1, "regularized": 1}),
@@ -33,7 +34,7 @@ GRID = {
     "S9_advanced_conv/1_convolutions": Published(1, 15),
     "S9_advanced_conv/2_augmentation": Published(1, 15),
     "S9_advanced_conv/3_inverted_bottlenecks": Published(1, 180, ("inverted_bottlenecks",)),
-    "S9_advanced_conv/4_ours": Published(2, 180, ("ours", "short", "short_sgd", "short_hard_labels", "short_unvaried")),
+    "S9_advanced_conv/4_ours": Published(2, 180, ("ours", *ABLATED_S9)),
     "S9_advanced_conv/5_smaller_longer": Published(1, 360, ("half_size", "longer")),
 }
 

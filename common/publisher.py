@@ -4,6 +4,7 @@ Everything here can be made again: nothing is typed in by hand, and `check` says
 """
 
 import base64
+import csv
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import nbformat
 from nbformat import NotebookNode
 from PIL import Image
 
-from common import notebooks, plots, report, results, sources
+from common import grid, notebooks, plots, report, results, sources
 from common.notebooks import ROOT, CourseError, badge, key, repository, shown, tags
 from common.results import write
 from common.targets import NAMES
@@ -28,6 +29,17 @@ FIGURES = {  # in S*/results/figures/, and what a README says beside it
                   "near the target",
     "curves": "Loss and accuracy during training, the last notebook's networks",
     "misclassified": "What the last notebook's network gets wrong: true and predicted class",
+}
+# What is compared seed by seed: a session's (notebook, model, norm) against another.
+OURS = {norm: (notebook, "ours", norm) for norm, notebook in
+        [("bn", "2_batch_norm"), ("gn", "3_group_norm"), ("ln", "4_layer_norm")]}
+COMPARED = {
+    "S7_mnist": [(("3_augmentation", "ours", None), ("3_augmentation", "one_cycle", None)),
+                 (("3_augmentation", "smallest", None), ("3_augmentation", "one_cycle", None))],
+    "S8_norms": [(OURS["bn"], OURS["gn"]), (OURS["bn"], OURS["ln"]), (OURS["gn"], OURS["ln"]),
+                 *((ours, (ours[0], "budgeted", norm)) for norm, ours in OURS.items()),
+                 *(((OURS["bn"][0], model, "bn"), (OURS["bn"][0], "short", "bn")) for model in grid.ABLATED[1:])],
+    "S9_advanced_conv": [(("4_ours", model, None), ("4_ours", "short", None)) for model in grid.ABLATED_S9[1:]],
 }
 TAKEN = {"curves": "plots.curves(", "misclassified": "plots.misclassified("}  # from the last notebook's last such call
 
@@ -48,7 +60,7 @@ def publish(repo: str | None = None) -> list[str]:
     for name, notebook in ready.items():
         changed += write_if_new(ROOT / f"{name}.ipynb", (nbformat.writes(notebook) + "\n").encode())
     for session in sessions():
-        draw_figures(session)
+        draw_figures(session, ROOT, ROOT / session / "results" / "figures")
     return changed + write_readmes()
 
 
@@ -135,9 +147,12 @@ def stale_results() -> list[str]:
     return problems
 
 
-def draw_figures(session: str) -> None:
-    """Draw a session's parameters figure from its published results, and take the others from its last notebook."""
-    folder, rows = ROOT / session / "results" / "figures", summaries(session)
+def draw_figures(session: str, ran: Path, folder: Path) -> None:
+    """Draw a session's parameters figure from its published results into `folder`.
+
+    The others are taken from its last notebook, as it was run below the folder `ran`.
+    """
+    rows = summaries(session)
     if not rows:
         return
     points = sources.points(session)
@@ -149,12 +164,40 @@ def draw_figures(session: str) -> None:
     if points:
         plots.save(plots.parameters_against_accuracy(points), folder / "parameters.png")
     last = [name for name in notebooks.names() if name.startswith(f"{session}/")][-1]
-    cells = notebooks.read(ROOT / f"{last}.ipynb").cells
+    cells = notebooks.read(ran / f"{last}.ipynb").cells
     for name, call in TAKEN.items():
         images = [output.data["image/png"] for cell in cells if call in cell.source
                   for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
         if images:
             write(folder / f"{name}.png", base64.b64decode(images[-1]))
+
+
+def write_report(session: str, folder: Path) -> None:
+    """Write a session's figures and tables into `folder`: what `snakemake --report` puts into one page."""
+    draw_figures(session, ROOT / "runs" / "full", folder)
+    rows = summaries(session)
+    plots.save(plots.per_seed({report.title(row): [run["accuracy"] for run in row["results"]] for row in rows}),
+               folder / "seeds.png")
+    keys = ("notebook", "model", "norm", "params", "receptive_field", "epochs", "mean", "std", "n", "worst")
+    write_csv(folder / "results.csv", keys, [[row[key] for key in keys] for row in rows])
+    pairs = [(report.title(one), report.title(other), *(difference := report.paired(one, other)), difference.verdict)
+             for one, other in comparisons(session)]
+    write_csv(folder / "comparisons.csv", ("model", "against", "pairs", "mean", "low", "high", "verdict"), pairs)
+
+
+def write_csv(path: Path, head: tuple, rows: list) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *(
+        ["" if value != value else f"{value:.2f}" if isinstance(value, float) else value for value in row]
+        for row in rows)])
+    write(path, text.getvalue())
+
+
+def comparisons(session: str) -> list[tuple[dict, dict]]:
+    """Return the pairs of summaries that `COMPARED` names, as far as both have published results."""
+    found = {(row["notebook"], row["model"], row["norm"]): row for row in results.summary(
+        [run for run in results.read(ROOT / session / "results") if run["preset"] == "full"])}
+    return [(found[one], found[other]) for one, other in COMPARED.get(session, []) if one in found and other in found]
 
 
 def sessions() -> list[str]:
@@ -203,6 +246,7 @@ def sections(folder: Path) -> dict[str, str]:
     for session in sessions():
         rows = summaries(session)
         filled[f"results {session}"] = results_table(session, rows, folder)
+        filled[f"comparisons {session}"] = comparisons_table(session)
         filled[f"bench {session}"] = bench_table(session)
         filled[f"figures {session}"] = figures(session, folder)
         filled[f"notebooks {session}"] = notebook_table(session, folder)
@@ -236,6 +280,14 @@ def results_table(session: str, rows: list[dict], folder: Path) -> str:
         said = ", ".join(f"{point['accuracy']:.2f} % with {point['name']}" for point in theirs)
         lines.append(f"The source networks' best epoch, as their authors report it: {said} parameters.")
     return "\n".join(lines)
+
+
+def comparisons_table(session: str) -> str:
+    """Return what is compared seed by seed, in Markdown."""
+    if not (pairs := comparisons(session)):
+        return "*Nothing is compared yet.*"
+    return (report.differences(pairs) + "\n\nSeed by seed: the mean difference of the runs with the same seed, and its "
+            "95 % interval (Student's t). \"Better\" and \"worse\" are said only where the interval excludes 0.")
 
 
 def reached(row: dict, goal: float) -> str:

@@ -41,12 +41,13 @@ path = folder / f"net-seed{seed}.json"
 print("train", train)
 
 # %%
+accuracy = 99.0 + seed / 10
 if epochs == 0:
     raise ValueError("epochs=0 is not a whole number of at least 1\\nsecond line")
 if train == "never":
     assert path.exists(), "no result; `make results` makes it"
-else:
-    accuracy = 99.0 + seed / 10
+    assert json.loads(path.read_text())["accuracy"] == accuracy, "stale"
+elif not path.exists() or json.loads(path.read_text())["accuracy"] != accuracy:
     row = {"epoch": 1, "lr": 0.1, "train_loss": 0.1, "train_accuracy": 98.0, "test_loss": 0.1,
            "test_accuracy": accuracy, "seconds": 1.0}
     folder.mkdir(parents=True, exist_ok=True)
