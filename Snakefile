@@ -34,12 +34,11 @@ rule all:
         REPORTED,
 
 
-# Trains what a seed of a notebook lacks. update(): what is there is read, not deleted. ancient(): what another cell made
-# must be there; it isn't newer than this one in any sense that matters.
+# Trains what a seed of a notebook lacks. update(): what is there is read by the notebook, so it isn't deleted first.
 for cell in CELLS:
     rule:
         name: cell.name
-        input: [ancient(file) for needed in cell.needs for file in needed.makes]
+        input: [file for needed in cell.needs for file in needed.makes]
         output: [update(file) for file in cell.makes]
         log: f"runs/grid/{PRESET}/{cell.name}.log"
         params: notebook=cell.notebook, seed=cell.seed

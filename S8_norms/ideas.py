@@ -73,8 +73,16 @@ def ours(norm: str = "bn"):
     return lambda: models.residual(norm)
 
 
+BY_CHANCE = {"alternating_flip": False, "augmentation": (*SHORT.augmentation, ("flip", {}))}
+SEEDED = {  # what was tried with several seeds
+    "as it is": {}, "hard labels": {"label_smoothing": 0.0}, "flip by chance": BY_CHANCE,
+    "hard labels, flip by chance": {"label_smoothing": 0.0, **BY_CHANCE},
+}
 IDEAS = {  # name: the network, its recipe, a seed
-    "as it is": (ours(), SHORT, 0), "as it is, seed 1": (ours(), SHORT, 1), "as it is, seed 2": (ours(), SHORT, 2),
+    **{f"{name}, seed {seed}": (ours(), replace(SHORT, **change), seed) for seed in range(4)
+       for name, change in SEEDED.items()},
+    "group norm, hard labels, flip by chance": (ours("gn"), replace(SHORT, **SEEDED["hard labels, flip by chance"]), 0),
+    "layer norm, hard labels, flip by chance": (ours("ln"), replace(SHORT, **SEEDED["hard labels, flip by chance"]), 0),
     "both peaks doubled": (ours(), replace(SHORT, lr=0.6, muon=0.1), 0),
     "both peaks halved": (ours(), replace(SHORT, lr=0.15, muon=0.025), 0),
     "label smoothing 0.2": (ours(), replace(SHORT, label_smoothing=0.2), 0),
@@ -104,13 +112,15 @@ def tried(name: str) -> dict:
 
 
 def main() -> None:
-    done = {}
+    path = ROOT / "S8_norms" / "results" / "ideas.json"
+    kept = {row["idea"]: row for row in (json.loads(path.read_text()) if path.exists() else [])}
+    done = {name: kept[name] for name, (_, recipe, _) in IDEAS.items()
+            if name in kept and kept[name]["recipe"] == json.loads(json.dumps(asdict(recipe)))}
     with multiprocessing.get_context("spawn").Pool() as pool:
-        for row in pool.imap_unordered(tried, IDEAS):
+        for row in pool.imap_unordered(tried, [name for name in IDEAS if name not in done]):
             done[row["idea"]] = row
             print(f"{row['accuracy']:.2f} %  {row['seconds']:.0f} s  {row['idea']}", flush=True)
-    path = ROOT / "S8_norms" / "results" / "ideas.json"
-    results.write(path, json.dumps([done[name] for name in IDEAS], indent=1) + "\n")
+            results.write(path, json.dumps([done[name] for name in IDEAS if name in done], indent=1) + "\n")
 
 
 if __name__ == "__main__":
