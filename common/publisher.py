@@ -27,6 +27,7 @@ FIGURES = {  # in S*/results/figures/, and what a README says beside it
     "parameters": "Test accuracy against the number of parameters: ours (mean and standard deviation over seeds, "
                   "last epoch) and the source networks (best epoch, as their authors report it), as far as they come "
                   "near the target",
+    "seeds": "Test accuracy after the last epoch, a dot each seed, of the networks that were trained with several",
     "curves": "Loss and accuracy during training, the last notebook's networks",
     "misclassified": "What the last notebook's network gets wrong: true and predicted class",
 }
@@ -148,7 +149,7 @@ def stale_results() -> list[str]:
 
 
 def draw_figures(session: str, ran: Path, folder: Path) -> None:
-    """Draw a session's parameters figure from its published results into `folder`.
+    """Draw a session's figures of its published results into `folder`: the parameters, and every seed.
 
     The others are taken from its last notebook, as it was run below the folder `ran`.
     """
@@ -163,6 +164,9 @@ def draw_figures(session: str, ran: Path, folder: Path) -> None:
                for row in rows if row["params"] <= largest and row["mean"] > GOALS[session] - 0.5]
     if points:
         plots.save(plots.parameters_against_accuracy(points), folder / "parameters.png")
+    several = [row for row in rows if row["n"] > 1] or rows
+    plots.save(plots.per_seed({report.title(row): [run["accuracy"] for run in row["results"]] for row in several}),
+               folder / "seeds.png")
     last = [name for name in notebooks.names() if name.startswith(f"{session}/")][-1]
     cells = notebooks.read(ran / f"{last}.ipynb").cells
     for name, call in TAKEN.items():
@@ -175,11 +179,8 @@ def draw_figures(session: str, ran: Path, folder: Path) -> None:
 def write_report(session: str, folder: Path) -> None:
     """Write a session's figures and tables into `folder`: what `snakemake --report` puts into one page."""
     draw_figures(session, ROOT / "runs" / "full", folder)
-    rows = summaries(session)
-    plots.save(plots.per_seed({report.title(row): [run["accuracy"] for run in row["results"]] for row in rows}),
-               folder / "seeds.png")
     keys = ("notebook", "model", "norm", "params", "receptive_field", "epochs", "mean", "std", "n", "worst")
-    write_csv(folder / "results.csv", keys, [[row[key] for key in keys] for row in rows])
+    write_csv(folder / "results.csv", keys, [[row[key] for key in keys] for row in summaries(session)])
     pairs = [(report.title(one), report.title(other), *(difference := report.paired(one, other)), difference.verdict)
              for one, other in comparisons(session)]
     write_csv(folder / "comparisons.csv", ("model", "against", "pairs", "mean", "low", "high", "verdict"), pairs)

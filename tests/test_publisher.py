@@ -60,7 +60,7 @@ def test_publish_fills_the_readme_and_draws(course):
     assert "99.52 % with 7,864" in text
     assert "old" not in text and text.endswith("\nprose\n")
     figures = sorted(path.name for path in (course / "S7_mnist/results/figures").iterdir())
-    assert figures == ["curves.png", "misclassified.png", "parameters.png"]
+    assert figures == ["curves.png", "misclassified.png", "parameters.png", "seeds.png"]
     sections = publisher.sections(course)
     assert "(S7_mnist/results/figures/curves.png)" in sections["figures S7_mnist"]
     assert "(results/figures/curves.png)" in publisher.sections(course / "S7_mnist")["figures S7_mnist"]
