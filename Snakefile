@@ -11,9 +11,10 @@ import sys
 
 from common.grid import GRID, cells
 from common.grid import rule as rule_name
+from common.notebooks import known
 
 PRESET = config.get("preset", "full")
-NOTEBOOKS = str(config.get("notebooks", " ".join(GRID))).split()
+NOTEBOOKS = [known(name) for name in str(config.get("notebooks", " ".join(GRID))).split()]
 CELLS = cells(NOTEBOOKS, int(config.get("seeds", 0)) or None, PRESET)
 SHOWN = [f"runs/full/{name}.ipynb" for name in NOTEBOOKS] if PRESET == "full" else []
 SESSIONS = {name.split("/")[0]: [] for name in GRID}
