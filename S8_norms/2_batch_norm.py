@@ -309,9 +309,9 @@ plots.curves({"average": one_seed["short"], "last weights": one_seed["short_last
 # %% [markdown]
 # ## What else was tried
 #
-# Other ideas, tried by `ideas.py` beside this notebook: on the same short schedule, one seed each, and judged on 10,000
-# training images that were held out, so that the test images have no part in the choice. The first rows say how much
-# chance alone changes.
+# The recipe was chosen by `ideas.py` beside this notebook, on the same short schedule, and judged on 10,000 training
+# images that were held out, so that the test images have no part in the choice. Smoothed labels and mirroring in turn
+# were kept. Where there is one seed, the deviations in the first rows say how much of a difference is chance.
 
 # %%
 report.ideas(ROOT / "S8_norms" / "results" / "ideas.json")

@@ -138,7 +138,10 @@ def number(value: float) -> str:
 
 def ideas(path: Path) -> Markdown:
     """Return the table of what `S8_norms/ideas.py` tried and kept at `path`."""
-    rows = [f"| {row['idea']} | {row['accuracy']:.2f} | {row['train_accuracy']:.2f} | {row['seconds']:.0f} |"
-            for row in json.loads(path.read_text())]
-    return Markdown("\n".join(["| the recipe, with | held-out accuracy, % | training accuracy, % | seconds |",
-                               "| :--- | ---: | ---: | ---: |", *rows]))
+    runs: dict[str, list[float]] = {}
+    for row in json.loads(path.read_text()):
+        runs.setdefault(row["idea"], []).append(row["accuracy"])
+    rows = [f"| {idea} | {statistics.fmean(found):.2f}"
+            + (f" ± {statistics.stdev(found):.2f}" if len(found) > 1 else "") + f" | {len(found)} |"
+            for idea, found in runs.items()]
+    return Markdown("\n".join(["| the recipe, with | held-out accuracy, % | seeds |", "| :--- | ---: | ---: |", *rows]))
