@@ -1,8 +1,8 @@
 # make run      run the closing notebooks in the quick preset, and check their targets
 # make test     the tests
 # make check    ruff, and that notebooks, READMEs and results are what makes them
-# make results  train what is missing or stale among the published results, by Snakemake on all cores (SEEDS=n; safe to
-#               stop and start again)
+# make results  train what is missing or stale among the published results, on all cores or on a cluster (SEEDS=n,
+#               PROFILE=profiles/slurm; safe to stop and start again)
 # make publish  put outputs into the notebooks and results into the READMEs (REPO=owner/name: only move the course)
 # make soak     hundreds of kills, cut downloads and damaged files; rewrites RELIABILITY.md (half an hour)
 # make bench    training speed against the textbook loop
@@ -20,7 +20,7 @@ run: .venv/installed
 	@$(COURSE) run
 
 results: .venv/installed-grid
-	@$(COURSE) results $${SEEDS:+--seeds "$$SEEDS"}
+	@$(COURSE) results $${SEEDS:+--seeds "$$SEEDS"} $${PROFILE:+--profile "$$PROFILE"}
 
 publish: .venv/installed
 	@$(COURSE) publish $${REPO:+--repo "$$REPO"}

@@ -3,26 +3,28 @@
 #   snakemake --cores all                           what is missing of the published results, and every notebook shown
 #   snakemake --config seeds=10 notebooks="S7_mnist/3_augmentation S8_norms/2_batch_norm" ...
 #   snakemake --config preset=smoke ...             seconds a cell, into runs/smoke: does the cluster work at all?
-#   snakemake --report runs/grid.html               what was made, in one page
+#   snakemake --report runs/grid.html               what was made, in one page (with the same --config)
 #
-# A cell is one notebook with one seed, run by the same command that runs a single notebook by hand.
+# A cell is one notebook with one seed, run by the same command that runs a single notebook by hand. What is stale is
+# not seen here: `make results` asks the notebooks first.
 
+import shlex
 import sys
 
-from common.grid import GRID, cells
-from common.grid import rule as rule_name
+from common import grid
+from common.grid import GRID
 from common.notebooks import known
 
 PRESET = config.get("preset", "full")
 NOTEBOOKS = [known(name) for name in str(config.get("notebooks", " ".join(GRID))).split()]
-CELLS = cells(NOTEBOOKS, int(config.get("seeds", 0)) or None, PRESET)
+CELLS = grid.cells(NOTEBOOKS, int(config.get("seeds", 0)) or None, PRESET)
 SHOWN = [f"runs/full/{name}.ipynb" for name in NOTEBOOKS] if PRESET == "full" else []
 SESSIONS = {name.split("/")[0]: [] for name in GRID}
 for name in GRID:
     SESSIONS[name.split("/")[0]].append(name)
 REPORTED = [f"runs/report/{session}/results.csv" for session, names in SESSIONS.items()
             if PRESET == "full" and set(names) <= set(NOTEBOOKS)]
-COMMON = f"{sys.executable} -m common"
+COMMON = f"{shlex.quote(sys.executable)} -m common"
 
 
 localrules: all
@@ -35,7 +37,9 @@ rule all:
         REPORTED,
 
 
-# Trains what a seed of a notebook lacks. update(): what is there is read by the notebook, so it isn't deleted first.
+# Trains what a seed of a notebook lacks. update(): what is there is read by the notebook, so it isn't deleted first. Where
+# a cell fails, Snakemake would put the files back as they were before, and what was trained anew would be lost; so it
+# finds no copies.
 for cell in CELLS:
     rule:
         name: cell.name
@@ -45,19 +49,21 @@ for cell in CELLS:
         params: notebook=cell.notebook, seed=cell.seed
         threads: 1
         resources: mem_mb=4000, runtime=GRID[cell.notebook].minutes
-        shell: "{COMMON} notebook {params.notebook} -p preset {PRESET} -p seed {params.seed} > {log} 2>&1"
+        shell:
+            "rm -rf $(printf '.snakemake/backups/%s ' {output}); "
+            "{COMMON} notebook {params.notebook} -p preset {PRESET} -p seed {params.seed} > {log} 2>&1"
 
 
 # Runs each notebook once more, with nothing to train, so that it shows all its seeds.
 for name in NOTEBOOKS if PRESET == "full" else []:
     rule:
-        name: rule_name(name, "shown")
-        input: [file for cell in CELLS if cell.notebook == name for file in cell.makes]
+        name: grid.rule(name, "shown")
+        input: grid.shown(name, CELLS)
         output: f"runs/full/{name}.ipynb"
-        log: f"runs/grid/full/{rule_name(name, 'shown')}.log"
+        log: f"runs/grid/full/{grid.rule(name, 'shown')}.log"
         params: notebook=name
         threads: 1
-        resources: mem_mb=4000, runtime=30
+        resources: mem_mb=4000, runtime=GRID[name].minutes
         shell: "{COMMON} notebook {params.notebook} -p preset full -p train never > {log} 2>&1"
 
 

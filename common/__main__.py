@@ -15,6 +15,7 @@ def arguments() -> argparse.ArgumentParser:
     verbs.add_parser("run", help="run the closing notebooks in the quick preset and check their targets")
     results = verbs.add_parser("results", help="train what is missing or stale among the published results")
     results.add_argument("--seeds", type=at_least_one, help="number of seeds, in place of each notebook's own")
+    results.add_argument("--profile", help="where they run, in place of this machine: profiles/slurm")
     publish = verbs.add_parser("publish", help="put outputs into the notebooks, and results into the READMEs")
     publish.add_argument("--repo", metavar="OWNER/NAME", help="the course's new place on GitHub")
     tables = verbs.add_parser("tables", help="write a session's figures and tables, for snakemake --report")
@@ -49,7 +50,7 @@ def do(options: argparse.Namespace) -> int:
         print("\n".join(notebooks.sync()) or "every notebook is as its .py says")
         return 0
     if options.verb == "results":
-        if runner.all_results(options.seeds):
+        if runner.all_results(options.seeds, options.profile):
             return 0
         print("some failed, their logs are in runs/grid/; `make results` goes on from here", file=sys.stderr)
         return 1

@@ -1,7 +1,8 @@
-"""The published runs as a grid, notebook x model x norm x seed: what the Snakefile makes, a cell by one command."""
+"""The published runs as a grid: what the Snakefile makes. A cell is a notebook with a seed, all its models and norms."""
 
 from typing import NamedTuple
 
+from common import notebooks
 from common.notebooks import known
 
 
@@ -63,12 +64,10 @@ class Cell(NamedTuple):
 
     @property
     def needs(self) -> list["Cell"]:
-        """The cells whose results it shows; in other presets than full it makes its own."""
-        if self.preset != "full":
-            return []
+        """The cells whose results it shows."""
         earlier = {self.seed % seeds for seeds in GRID[self.notebook].first.values() if self.seed >= seeds}
         needed = [(self.notebook, seed) for seed in sorted(earlier)]
-        if self.notebook == "S8_norms/5_side_by_side":
+        if self.notebook == "S8_norms/5_side_by_side" and self.preset == "full":  # in others it makes its own
             needed += [(norm, self.seed) for norm in NORMS] + [(NORMS[0], seed) for seed in range(3)]
         return [Cell(*cell, self.preset) for cell in dict.fromkeys(needed)]
 
@@ -81,7 +80,23 @@ def rule(notebook: str, what: str) -> str:
 def cells(names: list[str], seeds: int | None = None, preset: str = "full") -> list[Cell]:
     """Return the cells of these notebooks, for `seeds` seeds each, or as many as are published of it.
 
-    The cells that they need are among them. Raises CourseError for a notebook that isn't there.
+    The cells that they need are among them, and in preset full those that have results already: they may be stale.
+    Raises CourseError for a notebook that isn't there.
     """
-    asked = [Cell(known(name), seed, preset) for name in names for seed in range(seeds or GRID[known(name)].seeds)]
+    asked = [Cell(name, seed, preset) for name in map(known, names)
+             for seed in sorted({*range(seeds or GRID[name].seeds), *(kept(name) if preset == "full" else ())})]
     return list(dict.fromkeys(cell for one in asked for cell in (*one.needs, one) if cell.makes))
+
+
+def kept(name: str) -> set[int]:
+    """Return the seeds of which notebook `name` has published results."""
+    session, notebook = name.split("/")
+    files = (notebooks.ROOT / session / "results" / notebook).glob("*-seed*.json")
+    return {int(file.stem.rpartition("-seed")[2]) for file in files}
+
+
+def shown(name: str, among: list[Cell]) -> list[str]:
+    """Return the files that notebook `name` shows when it is run for no seed: of all seeds, and of those it needs."""
+    own = [cell for cell in among if cell.notebook == name]
+    theirs = {name, *(needed.notebook for cell in own for needed in cell.needs)}
+    return [file for cell in among if cell.notebook in theirs for file in cell.makes]

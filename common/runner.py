@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -39,7 +40,7 @@ def notebook(name: str, parameters: dict) -> None:
 
 def executed(name: str, preset: str, seed: object = None) -> Path:
     """Return where a notebook's run is left; one with a seed is kept apart, since many may run at a time."""
-    own = "" if seed is None else f"-seed{seed}"
+    own = f"-seed{seed}" if isinstance(seed, int) else ""
     return ROOT / "runs" / preset / f"{name}{own}.ipynb"
 
 
@@ -88,22 +89,33 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def all_results(seeds: int | None = None) -> bool:
+def all_results(seeds: int | None = None, profile: str | None = None) -> bool:
     """Make every published result that is missing or stale, and run every notebook once more to show all its seeds.
 
-    Snakemake does it, by the Snakefile, on all cores: it sees what is missing. What is stale only the notebooks
-    themselves can say, so they are asked first. Safe to stop and start again. `seeds` replaces the number of each
-    notebook's seeds. Returns whether all went well.
+    Snakemake does it, by the Snakefile, on all cores or as `profile` says: it sees what is missing. What is stale only
+    the notebooks themselves can say, so they are asked first. Safe to stop and start again. `seeds` replaces the number
+    of each notebook's seeds. Returns whether all went well.
     """
     if problems := notebooks.pairs_differ():
         raise CourseError(f"{problems[0]}; run `make sync` first")
     if importlib.util.find_spec("snakemake") is None:
         raise CourseError("the grid of results needs Snakemake: pip install -r requirements-grid.txt")
     again = [rule for name in notebooks.names() for rule in outdated(name, seeds)]
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--nolock"]  # a lock would outlive a kill
+    now = time.time()
+    for file in (ROOT / made for cell in grid.cells(notebooks.names(), seeds) for made in cell.makes):
+        if file.exists():
+            os.utime(file, (now, now))  # a clone gives times at random, and a newer input would be a reason to run
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
+    where = ["--profile", profile] if profile else ["--cores", "all", "--resources", f"mem_mb={memory}"]
+    command = [sys.executable, "-m", "snakemake", *where, "--nolock"]  # a lock would outlive a kill
     command += ["--config", f"seeds={seeds}"] if seeds else []
     command += ["--forcerun", *again] if again else []
-    return subprocess.run(command, cwd=ROOT).returncode == 0
+    snakemake = subprocess.Popen(command, cwd=ROOT)
+    try:
+        return snakemake.wait() == 0
+    except KeyboardInterrupt:  # it was told, too, and stops its cells
+        snakemake.wait()
+        raise
 
 
 def outdated(name: str, seeds: int | None = None) -> list[str]:

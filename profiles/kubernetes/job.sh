@@ -7,9 +7,9 @@ kind: Job
 metadata: {generateName: cell-}
 spec:
   backoffLimit: 0  # Snakemake tries again
-  activeDeadlineSeconds: $(($2 * 60))
   template:
     spec:
+      activeDeadlineSeconds: $(($2 * 60))  # from when it has a node
       restartPolicy: Never
       containers:
         - name: cell
