@@ -311,7 +311,9 @@ plots.curves({"average": one_seed["short"], "last weights": one_seed["short_last
 #
 # The recipe was chosen by `ideas.py` beside this notebook, on the same short schedule, and judged on 10,000 training
 # images that were held out, so that the test images have no part in the choice. Smoothed labels and mirroring in turn
-# were kept. Where there is one seed, the deviations in the first rows say how much of a difference is chance.
+# were kept: without both of them the network is worse; whether one of them would do, four seeds can't say. In the rows
+# of one seed a difference of a point may be chance. (Pooling before the norm and separable convolutions, other ideas of
+# that kind, are in the network itself.)
 
 # %%
 report.ideas(ROOT / "S8_norms" / "results" / "ideas.json")

@@ -74,7 +74,7 @@ def ours(norm: str = "bn"):
 
 
 BY_CHANCE = {"alternating_flip": False, "augmentation": (*SHORT.augmentation, ("flip", {}))}
-SEEDS = 4  # of the first four
+SEEDS = {"as it is": 4, "hard labels": 4, "flip by chance": 4, "hard labels, flip by chance": 4}  # of others one
 IDEAS = {  # name: the network and its recipe
     "as it is": (ours(), SHORT),
     "hard labels": (ours(), replace(SHORT, label_smoothing=0.0)),
@@ -98,7 +98,7 @@ IDEAS = {  # name: the network and its recipe
     "layer norm, Muon's peak doubled": (ours("ln"), replace(SHORT, muon=0.1)),
     "layer norm, Muon's peak halved": (ours("ln"), replace(SHORT, muon=0.025)),
 }
-RUNS = [(idea, seed) for number, idea in enumerate(IDEAS) for seed in range(SEEDS if number < 4 else 1)]
+RUNS = [(idea, seed) for idea in IDEAS for seed in range(SEEDS.get(idea, 1))]
 
 
 def tried(run: tuple[str, int]) -> dict:

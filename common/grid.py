@@ -1,4 +1,4 @@
-"""The published runs as a grid: what the Snakefile makes. A cell is a notebook with a seed, all its models and norms."""
+"""The published runs as a grid, which the Snakefile makes: a cell is a notebook with a seed, all models in it."""
 
 from typing import NamedTuple
 

@@ -95,13 +95,13 @@ def paired(one: dict, other: dict) -> Paired:
 
 def differences(comparisons: list[tuple[dict, dict]]) -> str:
     """Return the table, in Markdown, of pairs of summaries: what each one gains over the other (see `paired`)."""
-    lines = ["| | test accuracy, % | seeds | against | difference, points | 95 % interval | |",
-             "| :--- | ---: | ---: | :--- | ---: | :--- | :--- |"]
+    lines = ["| | against | pairs of seeds | difference, points | 95 % interval | |",
+             "| :--- | :--- | ---: | ---: | :--- | :--- |"]
     for one, other in comparisons:
-        pairs = paired(one, other)
-        interval = f"{pairs.low:+.2f} to {pairs.high:+.2f}" if pairs.n > 1 else ""
-        lines.append(f"| {title(one)} | {accuracy(one)} | {one['n']} | {title(other)}, {accuracy(other)} | "
-                     f"{pairs.mean:+.2f} | {interval} | {pairs.verdict} |")
+        if (pairs := paired(one, other)).n:
+            interval = f"{pairs.low:+.2f} to {pairs.high:+.2f}" if pairs.n > 1 else ""
+            lines.append(f"| {title(one)} | {title(other)} | {pairs.n} | {pairs.mean:+.2f} | {interval} | "
+                         f"{pairs.verdict} |")
     return "\n".join(lines)
 
 
@@ -137,11 +137,17 @@ def number(value: float) -> str:
 
 
 def ideas(path: Path) -> Markdown:
-    """Return the table of what `S8_norms/ideas.py` tried and kept at `path`."""
-    runs: dict[str, list[float]] = {}
+    """Return the table of what `S8_norms/ideas.py` tried and kept at `path`, each beside the recipe as it is."""
+    tried: dict[str, dict] = {}
     for row in json.loads(path.read_text()):
-        runs.setdefault(row["idea"], []).append(row["accuracy"])
-    rows = [f"| {idea} | {statistics.fmean(found):.2f}"
-            + (f" ± {statistics.stdev(found):.2f}" if len(found) > 1 else "") + f" | {len(found)} |"
-            for idea, found in runs.items()]
-    return Markdown("\n".join(["| the recipe, with | held-out accuracy, % | seeds |", "| :--- | ---: | ---: |", *rows]))
+        tried.setdefault(row["idea"], {"results": []})["results"].append(row)
+    lines = ["| the recipe, with | held-out accuracy, % | seeds | difference, points | |",
+             "| :--- | ---: | ---: | ---: | :--- |"]
+    for idea, found in tried.items():
+        norm = idea.partition(",")[0]
+        first = norm if norm in ("group norm", "layer norm") else next(iter(tried))
+        accuracies, pairs = [row["accuracy"] for row in found["results"]], paired(found, tried[first])
+        said = "" if idea == first else f"{pairs.mean:+.2f}" + (
+            f" ({pairs.low:+.2f} to {pairs.high:+.2f}) | {pairs.verdict}" if pairs.n > 1 else " | one seed")
+        lines.append(f"| {idea} | {statistics.fmean(accuracies):.2f} | {len(accuracies)} | {said or ' | '} |")
+    return Markdown("\n".join(lines))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Slurm of one node on this machine, for trying profiles/slurm: one_node_slurm.sh start | stop. Needs root, and
-# Debian's packages: apt-get install slurmctld slurmd slurm-client munge. All that it writes is below /tmp/one-node-slurm, but
-# for the link /etc/slurm/slurm.conf, where the commands look.
+# Debian's packages: apt-get install slurmctld slurmd slurm-client munge. All that it writes is below
+# /tmp/one-node-slurm, but for the link /etc/slurm/slurm.conf, where the commands look.
 set -euo pipefail
 HOME_OF_IT=/tmp/one-node-slurm
 LINK=/etc/slurm/slurm.conf

@@ -1,5 +1,6 @@
 """What the notebooks say of their results."""
 
+import json
 import statistics
 
 import torch
@@ -41,13 +42,25 @@ def test_gain_over_seeds_is_paired():
 def test_better_is_said_only_where_the_interval_excludes_0():
     # Differences 1.9, 2, 2.1: deviation 0.1, so +- 0.248.
     high, low, alone = summary("a_b", 92.0, 93.0, 94.0), summary("c", 90.1, 91.0, 91.9), summary("d", 93.0)
-    lines = report.differences([(high, low), (low, high), (high, high), (alone, low)]).splitlines()[2:]
-    assert lines == [
-        "| a b | 93.00 ± 1.00 | 3 | c, 91.00 ± 0.90 | +2.00 | +1.75 to +2.25 | better |",
-        "| c | 91.00 ± 0.90 | 3 | a b, 93.00 ± 1.00 | -2.00 | -2.25 to -1.75 | worse |",
-        "| a b | 93.00 ± 1.00 | 3 | a b, 93.00 ± 1.00 | +0.00 | +0.00 to +0.00 | no clear difference |",
-        "| d | 93.00 | 1 | c, 91.00 ± 0.90 | +2.90 |  | one seed says nothing |"]
-    assert report.paired(summary("a", 90.0), {"results": [{"seed": 7, "accuracy": 90.0}]}).n == 0
+    elsewhere = {**alone, "results": [{"seed": 7, "accuracy": 90.0}]}
+    pairs = [(high, low), (low, high), (high, high), (alone, low), (low, elsewhere)]
+    assert report.differences(pairs).splitlines()[2:] == [
+        "| a b | c | 3 | +2.00 | +1.75 to +2.25 | better |",
+        "| c | a b | 3 | -2.00 | -2.25 to -1.75 | worse |",
+        "| a b | a b | 3 | +0.00 | +0.00 to +0.00 | no clear difference |",
+        "| d | c | 1 | +2.90 |  | one seed says nothing |"]  # and none for those without a common seed
+
+
+def test_ideas_are_compared_with_their_own_norm(tmp_path):
+    rows = [{"idea": idea, "seed": seed, "accuracy": accuracy} for idea, seed, accuracy in [
+        ("as it is", 0, 76.0), ("as it is", 1, 77.0), ("dropout", 0, 75.0), ("dropout", 1, 76.1),
+        ("group norm", 0, 65.0), ("group norm, faster", 0, 67.0)]]
+    (tmp_path / "ideas.json").write_text(json.dumps(rows))
+    assert report.ideas(tmp_path / "ideas.json").data.splitlines()[2:] == [
+        "| as it is | 76.50 | 2 |  |  |",
+        "| dropout | 75.55 | 2 | -0.95 (-1.59 to -0.31) | worse |",  # 12.706 * 0.05 on either side
+        "| group norm | 65.00 | 1 |  |  |",
+        "| group norm, faster | 67.00 | 1 | +2.00 | one seed |"]
 
 
 def test_what_was_learned_by_heart():
