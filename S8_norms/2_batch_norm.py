@@ -287,7 +287,7 @@ variants = {
 
 # %%
 within = [Target("params", "<", 50_000)]
-ablated = [run.over_seeds(run.run(name, network, variant, data, within, norm="bn")[0])
+ablated = [run.over_seeds(run.run(name, network, variant, data, within, norm="bn", weights=False)[0])
            for name, (network, variant) in variants.items()]
 
 # %%

@@ -197,8 +197,9 @@ variants = {"short": {}, "short_sgd": {"muon": 0.0}, "short_hard_labels": {"labe
 
 # %%
 within = [Target("params", "<", 200_000)]
-ablated = [run.over_seeds(run.run(name, models.strided, dataclasses.replace(short, **change), data, within)[0])
-           for name, change in variants.items()]
+ablated = [run.over_seeds(run.run(
+    name, models.strided, dataclasses.replace(short, **change), data, within, weights=False)[0])
+    for name, change in variants.items()]
 
 # %%
 plots.per_seed({report.title(row): [one["accuracy"] for one in row["results"]] for row in ablated})

@@ -63,12 +63,13 @@ class Experiment(NamedTuple):
         return dataclasses.replace(recipe, epochs=self.epochs) if self.epochs else recipe
 
     def run(self, name: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset], limits: list[targets.Target],
-            norm: str | None = None, seeds: int | None = None) -> tuple[dict, nn.Module]:
+            norm: str | None = None, seeds: int | None = None, weights: bool = True) -> tuple[dict, nn.Module | None]:
         """Return the result of `name` for this run's seed and its trained model, trained now or read.
 
         `make_model()` returns a new network. A result is read where its recipe, layer table and first losses are those
         of today's code: from `output`, or from the published ones. The curve is printed in both cases. A model that
-        is published for `seeds` seeds only is shown, in a run with a higher one, for that seed modulo `seeds`.
+        is published for `seeds` seeds only is shown, in a run with a higher one, for that seed modulo `seeds`. Where
+        `weights` is False the numbers alone are kept, and None is returned for the model.
 
         Raises BudgetError (preset full) for a network or a recipe that misses a limit, StaleError where nothing may be
         trained.
@@ -82,17 +83,18 @@ class Experiment(NamedTuple):
         if seed != self.seed:
             print(f"{name}: kept for {seeds} seed{'s' if seeds > 1 else ''}; shown for seed {seed}")
         if self.train == "never":
-            check_fresh(made.parent, prefix, make_model, recipe, data)
+            check_fresh(made.parent, prefix, make_model, recipe, data, weights)
         for path in dict.fromkeys([made, published]):
             if self.train == "always" or not path.exists():
                 continue
-            if reason := stale(path, make_model, recipe, data):
+            if reason := stale(path, make_model, recipe, data, weights):
                 print(f"{name}: not read from {os.path.relpath(path, ROOT)}: {reason}")
                 continue
             result = results.load(path)
             result["targets"] = targets.check(limits, result)  # today's
             show(result, path)
-            model.load_state_dict(results.weights(result))
+            if weights:
+                model.load_state_dict(results.weights(result))
             break
         else:
             if self.train == "never":
@@ -104,9 +106,9 @@ class Experiment(NamedTuple):
                 checkpoint.unlink(missing_ok=True)
             result = about | {"network": maker(make_model)} | trained(model, recipe, data, seed, checkpoint)
             result["targets"] = targets.check(limits, result)
-            result = save(result, model, made)
+            result = save(result, model if weights else None, made)
             checkpoint.unlink(missing_ok=True)
-        return result, model.to(data[0].images.device)
+        return result, model.to(data[0].images.device) if weights else None
 
     def folders(self) -> tuple[Path, Path]:
         """Where this notebook's results are written, and where the published ones are (for full, the same)."""
@@ -204,12 +206,13 @@ def before_training(model: nn.Module, recipe: Recipe, shape: tuple[int, int, int
     }
 
 
-def save(result: dict, model: nn.Module, path: Path) -> dict:
-    """Write `result` to `path`, a .json, and the model's weights beside it; return the result as it will be read."""
-    weights = io.BytesIO()
-    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, weights)
-    result = {**result, "weights_sha256": results.sha256(weights.getvalue())}
-    results.write(path.with_suffix(".pt"), weights.getvalue())
+def save(result: dict, model: nn.Module | None, path: Path) -> dict:
+    """Write `result` to `path`, a .json, and a model's weights beside it; return the result as it will be read."""
+    if model is not None:
+        weights = io.BytesIO()
+        torch.save({name: value.cpu() for name, value in model.state_dict().items()}, weights)
+        result = {**result, "weights_sha256": results.sha256(weights.getvalue())}
+        results.write(path.with_suffix(".pt"), weights.getvalue())
     results.write(path, json.dumps(result, indent=1) + "\n")
     return results.load(path)
 
@@ -235,7 +238,7 @@ def seeded(make_model, seed: int) -> nn.Module:
     return make_model()
 
 
-def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset]) -> str | None:
+def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset], weights: bool = True) -> str | None:
     """Say why today's code would not make the result at `path` again, or None where it would.
 
     Compared are the recipe, the layer table and the losses of the first steps (see `common.training.agree`), which are
@@ -250,7 +253,8 @@ def stale(path: Path, make_model, recipe: Recipe, data: tuple[Dataset, Dataset])
     if result["layers"] != layer_table(model, tuple(data[0].images.shape[1:])):
         return "its network is another one"
     try:
-        results.weights(result)
+        if weights:
+            results.weights(result)
     except ValueError as error:
         return str(error).rpartition(": ")[2]
     here = machine(data[0].images.device)
@@ -265,13 +269,14 @@ def full_recipe(result: dict) -> dict:
     return {field.name: field.default for field in dataclasses.fields(Recipe)} | result["recipe"]
 
 
-def check_fresh(folder: Path, prefix: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset]) -> None:
+def check_fresh(folder: Path, prefix: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset],
+                weights: bool = True) -> None:
     """Raise StaleError when `folder` has no result whose name begins with `prefix`, or one that is stale."""
     paths = sorted(folder.glob(f"{prefix}*.json"))
     if not paths:
         raise StaleError(f"no result {os.path.relpath(folder, ROOT)}/{prefix}*.json; `make results` makes it")
     for path in paths:
-        if reason := stale(path, make_model, recipe, data):
+        if reason := stale(path, make_model, recipe, data, weights):
             raise StaleError(f"{os.path.relpath(path, ROOT)} is stale: {reason}; `make results` makes it anew")
 
 

@@ -310,6 +310,16 @@ def test_a_model_with_fewer_seeds_is_shown_for_one_of_them(run, capsys):
     assert later.run("tiny", network, RECIPE, DATA, LIMITS)[0]["seed"] == 5
 
 
+def test_of_some_runs_the_numbers_alone_are_kept(run, capsys, tmp_path):
+    result, model = run.run("tiny", network, RECIPE, DATA, LIMITS, weights=False)
+    assert model is None and "weights_sha256" not in result
+    assert [file.name for file in (tmp_path / "out" / "1_test").iterdir()] == ["tiny-seed0.json"]
+    assert not trained(run, capsys, weights=False)
+    assert run._replace(train="never").run("tiny", network, RECIPE, DATA, LIMITS, weights=False)[0] == result
+    assert trained(run, capsys)  # whoever wants the model trains it
+    assert not trained(run, capsys)
+
+
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_the_second_call_reads_the_same(run, capsys, average):
     recipe = dataclasses.replace(RECIPE, average=average)
