@@ -302,7 +302,7 @@ Markdown(report.differences([(row, ablated[0]) for row in ablated[1:]]))
 # %% [markdown]
 # On so short a schedule Muon alone stands out. Smoothed labels and mirroring in turn are in the recipe for what they
 # did together on images that were held out (further down); the test images have no say in that. The average of the
-# weights brings nothing at the end, when the learning rate is zero. What it is for shows before, while the rate is high:
+# weights brings nothing at the end, when the learning rate is zero. What it is for shows before, while that is high:
 
 # %%
 one_seed = {row["model"]: row["results"][0]["curve"] for row in ablated}
