@@ -83,7 +83,7 @@ class Experiment(NamedTuple):
         if seed != self.seed:
             print(f"{name}: kept for {seeds} seed{'s' if seeds > 1 else ''}; shown for seed {seed}")
         if self.train == "never":
-            check_fresh(made.parent, prefix, make_model, recipe, data, weights)
+            check_fresh(made, prefix, make_model, recipe, data, weights)
         for path in dict.fromkeys([made, published]):
             if self.train == "always" or not path.exists():
                 continue
@@ -269,14 +269,17 @@ def full_recipe(result: dict) -> dict:
     return {field.name: field.default for field in dataclasses.fields(Recipe)} | result["recipe"]
 
 
-def check_fresh(folder: Path, prefix: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset],
+def check_fresh(own: Path, prefix: str, make_model, recipe: Recipe, data: tuple[Dataset, Dataset],
                 weights: bool = True) -> None:
-    """Raise StaleError when `folder` has no result whose name begins with `prefix`, or one that is stale."""
-    paths = sorted(folder.glob(f"{prefix}*.json"))
+    """Raise StaleError when there is no result beside `own` whose name begins with `prefix`, or one that is stale.
+
+    Of the seeds the numbers are asked for, and of `own` the weights too.
+    """
+    paths = sorted(own.parent.glob(f"{prefix}*.json"))
     if not paths:
-        raise StaleError(f"no result {os.path.relpath(folder, ROOT)}/{prefix}*.json; `make results` makes it")
+        raise StaleError(f"no result {os.path.relpath(own.parent, ROOT)}/{prefix}*.json; `make results` makes it")
     for path in paths:
-        if reason := stale(path, make_model, recipe, data, weights):
+        if reason := stale(path, make_model, recipe, data, weights and path == own):
             raise StaleError(f"{os.path.relpath(path, ROOT)} is stale: {reason}; `make results` makes it anew")
 
 

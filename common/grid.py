@@ -14,6 +14,7 @@ class Published(NamedTuple):
     every: tuple[str, ...] = ()  # the results that each seed has: a model, or model-norm
     numbers: tuple[str, ...] = ()  # those of them whose weights are not kept
     first: dict[str, int] = {}  # the results that only the first so many seeds have; later ones show those
+    weights: int = 3  # of how many seeds the repository, which has to stay small, has the weights; see .gitignore
 
 
 LAYOUTS = ("unbudgeted-bn", "wide-bn", "narrowed-bn", "evened_out-bn", "widened_input-bn", "budgeted-bn")
@@ -23,7 +24,8 @@ ABLATED_S9 = ("short", "short_sgd", "short_hard_labels", "short_unvaried")
 GRID = {
     "S7_mnist/1_structure": Published(1, 30, first={"structure": 1, "skeleton": 1}),
     "S7_mnist/2_regularization": Published(1, 60, first={"reduced": 1, "rebalanced": 1, "regularized": 1}),
-    "S7_mnist/3_augmentation": Published(5, 90, ("ours",), first={"rotated": 1, "one_cycle": 5, "smallest": 5}),
+    "S7_mnist/3_augmentation": Published(5, 90, ("ours",), first={"rotated": 1, "one_cycle": 5, "smallest": 5},
+                                         weights=5),
     "S8_norms/1_layout": Published(1, 60, first=dict.fromkeys(LAYOUTS, 1)),
     "S8_norms/2_batch_norm": Published(3, 180, ("budgeted-bn", "ours-bn"), tuple(f"{name}-bn" for name in ABLATED),
                                        {"widened_input-bn": 1, "transitions-bn": 1}),
@@ -36,7 +38,7 @@ GRID = {
     "S9_advanced_conv/1_convolutions": Published(1, 15),
     "S9_advanced_conv/2_augmentation": Published(1, 15),
     "S9_advanced_conv/3_inverted_bottlenecks": Published(1, 180, ("inverted_bottlenecks",)),
-    "S9_advanced_conv/4_ours": Published(2, 180, ("ours",), ABLATED_S9),
+    "S9_advanced_conv/4_ours": Published(2, 180, ("ours",), ABLATED_S9, weights=2),
     "S9_advanced_conv/5_smaller_longer": Published(1, 360, ("half_size", "longer")),
 }
 
@@ -55,12 +57,13 @@ class Cell(NamedTuple):
 
     @property
     def makes(self) -> list[str]:
-        """Its files, below the course's folder: each result, and the weights that are kept."""
+        """Its files, below the course's folder: each result, and the weights that are in the repository."""
         published = GRID[self.notebook]
         few = [result for result, seeds in published.first.items() if self.seed < seeds]
         session, notebook = self.notebook.split("/")
         folder = f"{session}/results" if self.preset == "full" else f"runs/{self.preset}/{session}/results"
-        files = [f"{result}-seed{self.seed}.{kind}" for result in (*published.every, *few) for kind in ("json", "pt")]
+        kinds = ("json", "pt") if self.seed < published.weights else ("json",)
+        files = [f"{result}-seed{self.seed}.{kind}" for result in (*published.every, *few) for kind in kinds]
         files += [f"{result}-seed{self.seed}.json" for result in published.numbers]
         return [f"{folder}/{notebook}/{file}" for file in files]
 

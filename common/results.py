@@ -53,7 +53,8 @@ def weights(result: dict) -> dict:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path} can't be read ({error.strerror}): its weights are missing") from None
+        raise ValueError(f"{path} can't be read ({error.strerror}): its weights are missing "
+                         "(the repository has those of the first seeds)") from None
     if sha256(content) != result.get("weights_sha256"):
         raise ValueError(f"{path} is not what {Path(result['path']).name} was saved with: its weights are damaged")
     return torch.load(io.BytesIO(content), "cpu", weights_only=True)

@@ -387,7 +387,7 @@ def test_what_makes_a_result_stale(run, capsys, tmp_path):
         path.with_suffix(".pt").write_bytes(damaged)
         assert reason() == "its weights are damaged"
     path.with_suffix(".pt").unlink()
-    assert reason() == "its weights are missing"
+    assert reason() == "its weights are missing (the repository has those of the first seeds)"
     assert trained(run, capsys) and not trained(run, capsys)
 
 
@@ -472,6 +472,10 @@ def test_never_trains(run, capsys, tmp_path):
     # One stale result among the seeds is one too many.
     assert trained(never._replace(train="missing", seed=1), capsys)
     path = tmp_path / "S7_mnist" / "results" / "1_test" / "tiny-seed1.json"
+    path.with_suffix(".pt").unlink()  # the numbers of later seeds are kept without their weights
+    assert not trained(never, capsys)
+    with pytest.raises(StaleError, match="tiny-seed1.json is stale: its weights are missing"):
+        trained(never._replace(seed=1), capsys)
     change(path, trace=[0.0] * 20)
     with pytest.raises(StaleError, match="tiny-seed1.json is stale: training starts with other losses"):
         trained(never, capsys)
