@@ -1,4 +1,4 @@
-"""The grid of published runs: what is in it, and that Snakemake makes what is missing or stale, here and on Slurm."""
+"""The grid of published runs: what is in it, and that Snakemake makes what is missing or stale, here or elsewhere."""
 
 import os
 import shutil
@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import small_course
+import yaml
 
 from common import __main__, grid, notebooks, runner
 from common.data import find
@@ -182,6 +184,37 @@ def test_smoke_cells_on_slurm_one_of_them_killed(slurm, tmp_path):
     assert jobs("CANCELLED") == [killed]
     assert len(jobs("COMPLETED")) == 3  # 1_structure has one seed only: three cells, one of them in its second job
     assert "Trying to restart job" in (tmp_path / "log").read_text()
+
+
+def test_cells_on_a_stand_in_for_kubernetes_one_of_them_killed(course, tmp_path, monkeypatch):
+    cluster = tmp_path / "cluster"
+    cluster.mkdir()
+    path = [str(Path(__file__).with_name("stand_in")), os.path.dirname(sys.executable), os.environ["PATH"]]
+    environment = {**os.environ, "CLUSTER": str(cluster), "PATH": os.pathsep.join(path)}
+    source = course / "S7_mnist/1_first.py"  # its first run waits to be killed
+    source.write_text(source.read_text() + "\nimport time\n\nfirst = ROOT / 'first'\nif not first.exists():\n"
+                    "    first.touch()\n    time.sleep(300)\n")
+    notebooks.sync()
+    with (tmp_path / "log").open("w") as log:
+        grid_run = subprocess.Popen([*SNAKEMAKE, "--profile", "profiles/kubernetes", "--config", "preset=quick",
+                                     "--seconds-between-status-checks", "1"],
+                                    cwd=course, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_for(lambda: (course / "first").exists())
+            subprocess.run(["pkill", "-f", "notebook S7_mnist/1_first -p preset quick"], check=True)
+            assert grid_run.wait(timeout=200) == 0, (tmp_path / "log").read_text()
+        finally:
+            grid_run.kill()
+    assert sorted(int(ended.read_text()) for ended in cluster.glob("*.rc")) == [0, 0, 0, 1]
+    assert {f"{path.parent.name}/{path.name}" for path in course.glob("runs/quick/S7_mnist/results/*/*.json")} == {
+        "1_first/net-seed0.json", "2_second/net-seed0.json", "2_second/net-seed1.json"}
+
+
+def test_the_volume_and_the_pod_for_kubernetes_are_what_it_takes():
+    described = list(yaml.safe_load_all((notebooks.ROOT / "profiles/kubernetes/course.yaml").read_text()))
+    assert len(described) == 5
+    for one in described:
+        kubernetes_validate.validate(one, "1.30", strict=True)
 
 
 def jobs(state: str) -> list[str]:
