@@ -1,23 +1,20 @@
-# The published runs as a grid: `make results`, or snakemake itself with one of profiles/.
+# The published runs as a grid, which `make results` makes: it asks the notebooks what is stale, tells Snakemake to run
+# that again, and gives what is there one date, since a clone dates files at random. With snakemake itself:
 #
-#   snakemake --cores all                           what is missing of the published results, and every notebook shown
-#   snakemake --config seeds=10 notebooks="S7_mnist/3_augmentation S8_norms/2_batch_norm" ...
-#   snakemake --config preset=smoke ...             seconds a cell, into runs/smoke: does the cluster work at all?
-#   snakemake --report runs/grid.html               what was made, in one page (with the same --config)
+#   snakemake --profile profiles/slurm --config preset=smoke    seconds a cell, into runs/smoke: does the cluster work?
+#   snakemake --cores all --config notebooks="S7_mnist/3_augmentation S8_norms/2_batch_norm" seeds=10    a part of it
+#   snakemake --report runs/grid.html                           what was made, in one page (with the same --config)
 #
-# A cell is one notebook with one seed, run by the same command that runs a single notebook by hand. What is stale is
-# not seen here: `make results` asks the notebooks first.
+# A cell is one notebook with one seed, run by the same command that runs a single notebook by hand.
 
 import shlex
 import sys
 
 from common import grid
 from common.grid import GRID
-from common.notebooks import known
 
-PRESET = config.get("preset", "full")
-NOTEBOOKS = [known(name) for name in str(config.get("notebooks", " ".join(GRID))).split()]
-CELLS = grid.cells(NOTEBOOKS, int(config.get("seeds", 0)) or None, PRESET)
+NOTEBOOKS, SEEDS, PRESET = grid.asked(config)
+CELLS = grid.cells(NOTEBOOKS, SEEDS, PRESET)
 SHOWN = [f"runs/full/{name}.ipynb" for name in NOTEBOOKS] if PRESET == "full" else []
 SESSIONS = {name.split("/")[0]: [] for name in GRID}
 for name in GRID:

@@ -23,9 +23,9 @@ from common import results, targets, training
 from common.data import ROOT, Dataset, load
 from common.machine import machine
 from common.receptive_field import receptive_field
+from common.results import PRESETS
 from common.training import Recipe
 
-PRESETS = {"smoke": "seconds, for tests", "quick": "what `make run` does", "full": "what is published"}
 TRAIN = {"missing": "read fresh results, train the others", "always": "train again",
          "never": "stop where a result is missing or stale"}
 SMOKE_IMAGES = 512

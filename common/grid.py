@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from common import notebooks
-from common.notebooks import known
+from common.notebooks import CourseError, known
+from common.results import PRESETS
 
 
 class Published(NamedTuple):
@@ -37,9 +38,14 @@ GRID = {
                                                        for size in (4, 16, 64, 256)}),
     "S9_advanced_conv/1_convolutions": Published(1, 15),
     "S9_advanced_conv/2_augmentation": Published(1, 15),
-    "S9_advanced_conv/3_inverted_bottlenecks": Published(1, 180, ("inverted_bottlenecks",)),
+    "S9_advanced_conv/3_inverted_bottlenecks": Published(1, 180, ("inverted_bottlenecks",), weights=2),
     "S9_advanced_conv/4_ours": Published(2, 180, ("ours",), ABLATED_S9, weights=2),
-    "S9_advanced_conv/5_smaller_longer": Published(1, 360, ("half_size", "longer")),
+    "S9_advanced_conv/5_smaller_longer": Published(1, 360, ("half_size", "longer"), weights=2),
+}
+
+COMPARED = {  # the notebooks whose published numbers a notebook sets beside its own
+    "S9_advanced_conv/4_ours": ["S9_advanced_conv/3_inverted_bottlenecks"],
+    "S9_advanced_conv/5_smaller_longer": ["S9_advanced_conv/4_ours"],
 }
 
 
@@ -72,14 +78,32 @@ class Cell(NamedTuple):
         """The cells whose results it shows."""
         earlier = {self.seed % seeds for seeds in GRID[self.notebook].first.values() if self.seed >= seeds}
         needed = [(self.notebook, seed) for seed in sorted(earlier)]
-        if self.notebook == "S8_norms/5_side_by_side" and self.preset == "full":  # in others it makes its own
-            needed += [(norm, self.seed) for norm in NORMS] + [(NORMS[0], seed) for seed in range(3)]
+        if self.preset == "full":  # in the others it makes its own, or does without
+            needed += [(name, 0) for name in COMPARED.get(self.notebook, ())]
+            if self.notebook == "S8_norms/5_side_by_side":
+                needed += [(norm, self.seed) for norm in NORMS] + [(NORMS[0], seed) for seed in range(3)]
         return [Cell(*cell, self.preset) for cell in dict.fromkeys(needed)]
 
 
 def rule(notebook: str, what: str) -> str:
     """Return the name of a rule of the Snakefile."""
     return f"{notebook.replace('/', '_')}_{what}"
+
+
+def asked(config: dict) -> tuple[list[str], int | None, str]:
+    """Return the notebooks, the number of seeds and the preset that Snakemake's --config asks for.
+
+    Raises CourseError for what isn't known.
+    """
+    if unknown := config.keys() - {"notebooks", "seeds", "preset"}:
+        raise CourseError(f"unknown --config {', '.join(sorted(unknown))}; known: notebooks, seeds, preset")
+    seeds, preset = str(config.get("seeds", "")), config.get("preset", "full")
+    if seeds and not (seeds.isdecimal() and int(seeds)):
+        raise CourseError(f"--config seeds={seeds}: not a whole number of at least 1")
+    if preset not in PRESETS:
+        raise CourseError(f"--config preset={preset}: unknown; known: {', '.join(PRESETS)}")
+    names = str(config["notebooks"]).split() if config.get("notebooks") else list(GRID)
+    return list(dict.fromkeys(map(known, names))), int(seeds) if seeds else None, preset
 
 
 def cells(names: list[str], seeds: int | None = None, preset: str = "full") -> list[Cell]:

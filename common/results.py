@@ -11,6 +11,7 @@ import time
 from itertools import groupby
 from pathlib import Path
 
+PRESETS = {"smoke": "seconds, for tests", "quick": "what `make run` does", "full": "what is published"}
 ABANDONED = 600  # seconds after which a file that is being written isn't any more
 
 

@@ -100,6 +100,11 @@ def all_results(seeds: int | None = None, profile: str | None = None) -> bool:
         raise CourseError(f"{problems[0]}; run `make sync` first")
     if importlib.util.find_spec("snakemake") is None:
         raise CourseError("the grid of results needs Snakemake: pip install -r requirements-grid.txt")
+    if profile:
+        tried = subprocess.run([sys.executable, "-m", "snakemake", "--profile", profile, "--list-rules"], cwd=ROOT,
+                               capture_output=True, text=True)
+        if tried.returncode:
+            raise CourseError(f"Snakemake can't use the profile {profile}: {tried.stderr.strip().splitlines()[-1]}")
     again = [rule for name in notebooks.names() for rule in outdated(name, seeds)]
     now = time.time()
     for file in (ROOT / made for cell in grid.cells(notebooks.names(), seeds) for made in cell.makes):

@@ -395,7 +395,7 @@ def agree(now: list[float], then: list[float], there: dict, here: dict) -> bool:
 
 def progress_line(row: dict, epochs: int, elapsed: float) -> str:
     """One line of plain text for an epoch's row of the curve; `elapsed` seconds were spent so far."""
-    left = elapsed / row["epoch"] * (epochs - row["epoch"])
+    minutes, seconds = divmod(round(elapsed / row["epoch"] * (epochs - row["epoch"])), 60)
     return (f"epoch {row['epoch']:2d}/{epochs}  lr {row['lr']:.4f}  train loss {row['train_loss']:.4f} "
             f"{row['train_accuracy']:6.2f} %  test loss {row['test_loss']:.4f} {row['test_accuracy']:6.2f} %  "
-            f"{row['seconds']:5.1f} s, {left // 60:.0f}:{left % 60:02.0f} left")
+            f"{row['seconds']:5.1f} s, {minutes}:{seconds:02} left")

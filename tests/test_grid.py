@@ -1,6 +1,7 @@
 """The grid of published runs: what is in it, and that Snakemake makes what is missing or stale, here or elsewhere."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,34 @@ def test_the_table_says_what_is_published():
         made, more = ({file for seed in seeds for file in Cell(name, seed, "full").makes}
                       for seeds in (range(published.seeds), grid.kept(name)))
         assert made <= there <= made | more, f"{name}: missing {made - there}, not in common/grid.py {there - more}"
+
+
+def test_git_takes_what_a_cell_makes_and_no_other_weights():
+    made = [file for name in grid.GRID for seed in range(12) for file in Cell(name, seed, "full").makes]
+    others = [file.replace(".json", ".pt") for file in made if file.replace(".json", ".pt") not in made
+              and not re.search("/short", file)]  # short runs leave no weights anywhere
+    ignored = subprocess.run(["git", "check-ignore", "--no-index", "--stdin"], input="\n".join(made + others),
+                             cwd=notebooks.ROOT, capture_output=True, text=True).stdout.split()
+    assert ignored == others and len(others) > 50
+
+
+@pytest.mark.parametrize(("config", "said"), [
+    ({"seed": 2}, "unknown --config seed; known: notebooks, seeds, preset"),
+    ({"seeds": 0}, "--config seeds=0: not a whole number of at least 1"),
+    ({"seeds": "abc"}, "--config seeds=abc: not a whole number"),
+    ({"preset": "fulll"}, "--config preset=fulll: unknown; known: smoke, quick, full"),
+    ({"notebooks": "S7"}, "no notebook 'S7'; known: S7_mnist/1_structure"),
+])
+def test_a_config_that_is_not_known(config, said):
+    with pytest.raises(notebooks.CourseError, match=re.escape(said)):
+        grid.asked(config)
+
+
+def test_what_a_config_asks_for():
+    assert grid.asked({}) == (list(grid.GRID), None, "full")
+    both = "S8_norms/2_batch_norm S7_mnist/3_augmentation.ipynb S8_norms/2_batch_norm"
+    assert grid.asked({"notebooks": both, "seeds": 3, "preset": "smoke"}) == (
+        ["S8_norms/2_batch_norm", "S7_mnist/3_augmentation"], 3, "smoke")
 
 
 def test_a_cell_makes_all_results_of_its_seed():
@@ -132,6 +161,13 @@ def test_results_beyond_the_published_seeds_are_looked_at_too(course):
         (folder / f"net-seed{seed}.json").write_text("{}")
     assert runner.outdated("S7_mnist/1_first") == [
         "S7_mnist_1_first_seed0", "S7_mnist_1_first_seed7", "S7_mnist_1_first_shown"]
+
+
+def test_results_wants_a_profile_that_is_there(course, monkeypatch, capsys):
+    assert results(monkeypatch, "--profile", "profiles/nope") == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("Snakemake can't use the profile profiles/nope: Error: profile directory given")
+    assert not said.out  # no notebook was asked
 
 
 def test_results_needs_snakemake(course, monkeypatch, capsys):

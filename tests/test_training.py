@@ -359,6 +359,7 @@ def test_progress_line():
            "test_accuracy": 98.25, "seconds": 12.34}
     assert re.sub(" +", " ", progress_line(row, 12, 36)) == (
         "epoch 3/12 lr 0.0500 train loss 0.1235 96.50 % test loss 0.0700 98.25 % 12.3 s, 1:48 left")
+    assert progress_line(row, 12, 59.9).endswith(" 3:00 left")  # never 2:60
 
 
 def without_seconds(curve):

@@ -7,6 +7,7 @@ kind: Job
 metadata: {generateName: cell-}
 spec:
   backoffLimit: 0  # Snakemake tries again
+  ttlSecondsAfterFinished: 86400
   template:
     spec:
       activeDeadlineSeconds: $(($2 * 60))  # from when it has a node
@@ -16,6 +17,7 @@ spec:
           image: docker.io/library/python:3.11
           command: [sh, "$(realpath "$3")"]
           workingDir: "$PWD"
+          env: [{name: DATA_DIR, value: "${DATA_DIR:-}"}]
           resources:  # for a GPU: limits: {nvidia.com/gpu: 1}
             requests: {cpu: 1, memory: ${1}M}
           volumeMounts: [{name: course, mountPath: /course}]
