@@ -1,5 +1,6 @@
 """Results as Markdown tables, for a notebook's cells: every number comes from a result."""
 
+import inspect
 import json
 import math
 import statistics
@@ -10,7 +11,8 @@ from IPython.display import Markdown
 from scipy import stats
 from torch import nn
 
-from common.data import Dataset
+from common import results
+from common.data import ROOT, Dataset
 from common.experiment import count_parameters, multiply_accumulates, summary
 from common.receptive_field import Row, receptive_field
 from common.results import mean_epoch_until
@@ -48,6 +50,12 @@ def network(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
     return receptive_fields(receptive_field(model, shape))
 
 
+def source(*parts) -> Markdown:
+    """Return the code of functions or classes of the course, as it stands in their module, to read it in place."""
+    texts = [f"`{part.__module__}`\n```python\n{inspect.getsource(part).rstrip()}\n```" for part in parts]
+    return Markdown("\n\n".join(texts))
+
+
 def cost(model: nn.Module, shape: tuple[int, int, int]) -> str:
     """Say what `model` costs for an image of `shape` (C, H, W)."""
     return (f"{count_parameters(model):,} parameters, {multiply_accumulates(model, shape) / 1e6:.1f} million "
@@ -62,10 +70,25 @@ def gain(result: dict, other: dict) -> str:
     if "mean" not in result:
         return f"{result['accuracy'] - other['accuracy']:+.2f} points"
     pairs = paired(result, other)
-    if pairs.n < 2:
+    if pairs.n == 0:
         return f"{result['mean'] - other['mean']:+.2f} points"
+    if pairs.n == 1:
+        return f"{pairs.mean:+.2f} points (one seed)"
     return (f"{pairs.mean:+.2f} points ({pairs.n} pairs of seeds, 95 % interval {pairs.low:+.2f} to {pairs.high:+.2f}: "
             f"{pairs.verdict})")
+
+
+def published(notebook: str, model: str, norm: str | None = None) -> dict:
+    """Return the summary (see `common.results.summary`) of a published model, over all its seeds.
+
+    Raises ValueError where there is no such result.
+    """
+    session, _, name = notebook.partition("/")
+    found = [run for run in results.read(ROOT / session / "results" / name)
+             if (run["model"], run["norm"]) == (model, norm)]
+    if not found:
+        raise ValueError(f"{notebook} has no published result of {model}{f', {norm}' if norm else ''}")
+    return results.summary(found)[0]
 
 
 class Paired(NamedTuple):
@@ -105,6 +128,15 @@ def differences(comparisons: list[tuple[dict, dict]]) -> str:
     return "\n".join(lines)
 
 
+def verdicts(summaries: list[dict], other: dict) -> str:
+    """Say in words which of `summaries` are worse than `other`, which better, and of which it isn't clear."""
+    found: dict[str, list[str]] = {"worse": [], "better": [], "no clear difference": [], "one seed says nothing": []}
+    for row in summaries:
+        found[paired(row, other).verdict].append(title(row))
+    said = [f"{verdict}: {', '.join(names)}" for verdict, names in found.items() if names]
+    return f"Against {title(other)}, {'; '.join(said)}."
+
+
 def title(row: dict) -> str:
     """Return the name of a result or a summary: its model, and its norm where it has one."""
     return row["model"].replace("_", " ") + (f", {row['norm']}" if row["norm"] else "")
@@ -141,13 +173,13 @@ def ideas(path: Path) -> Markdown:
     tried: dict[str, dict] = {}
     for row in json.loads(path.read_text()):
         tried.setdefault(row["idea"], {"results": []})["results"].append(row)
-    lines = ["| the recipe, with | held-out accuracy, % | seeds | difference, points | |",
-             "| :--- | ---: | ---: | ---: | :--- |"]
+    lines = ["| the recipe, with | held-out accuracy, % | seeds | as it is, same seeds, % | difference, points | |",
+             "| :--- | ---: | ---: | ---: | ---: | :--- |"]
     for idea, found in tried.items():
         norm = idea.partition(",")[0]
         first = norm if norm in ("group norm", "layer norm") else next(iter(tried))
-        accuracies, pairs = [row["accuracy"] for row in found["results"]], paired(found, tried[first])
-        said = "" if idea == first else f"{pairs.mean:+.2f}" + (
+        mean, pairs = statistics.fmean(row["accuracy"] for row in found["results"]), paired(found, tried[first])
+        said = " | | " if idea == first else f"{mean - pairs.mean:.2f} | {pairs.mean:+.2f}" + (
             f" ({pairs.low:+.2f} to {pairs.high:+.2f}) | {pairs.verdict}" if pairs.n > 1 else " | one seed")
-        lines.append(f"| {idea} | {statistics.fmean(accuracies):.2f} | {len(accuracies)} | {said or ' | '} |")
+        lines.append(f"| {idea} | {mean:.2f} | {len(found['results'])} | {said} |")
     return Markdown("\n".join(lines))

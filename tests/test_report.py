@@ -3,10 +3,11 @@
 import json
 import statistics
 
+import pytest
 import torch
 from torch import nn
 
-from common import models, report
+from common import layers, models, report
 from common.data import Dataset
 
 
@@ -24,7 +25,8 @@ def test_the_cost_of_a_network():
 def test_gain_of_results_and_of_summaries():
     assert report.gain({"accuracy": 90.0}, {"accuracy": 91.5}) == "-1.50 points"
     one, other = ({"mean": mean, "results": [{"seed": 0, "accuracy": mean}]} for mean in (91.5, 90.0))
-    assert report.gain(one, other) == "+1.50 points"
+    assert report.gain(one, other) == "+1.50 points (one seed)"
+    assert report.gain(summary("a", 91, 99), summary("b", 90)) == "+1.00 points (one seed)"  # of the one both have
 
 
 def summary(model, *accuracies):
@@ -54,13 +56,35 @@ def test_better_is_said_only_where_the_interval_excludes_0():
 def test_ideas_are_compared_with_their_own_norm(tmp_path):
     rows = [{"idea": idea, "seed": seed, "accuracy": accuracy} for idea, seed, accuracy in [
         ("as it is", 0, 76.0), ("as it is", 1, 77.0), ("dropout", 0, 75.0), ("dropout", 1, 76.1),
+        ("dropout, seed 0", 0, 78.0),
         ("group norm", 0, 65.0), ("group norm, faster", 0, 67.0)]]
     (tmp_path / "ideas.json").write_text(json.dumps(rows))
     assert report.ideas(tmp_path / "ideas.json").data.splitlines()[2:] == [
-        "| as it is | 76.50 | 2 |  |  |",
-        "| dropout | 75.55 | 2 | -0.95 (-1.59 to -0.31) | worse |",  # 12.706 * 0.05 on either side
-        "| group norm | 65.00 | 1 |  |  |",
-        "| group norm, faster | 67.00 | 1 | +2.00 | one seed |"]
+        "| as it is | 76.50 | 2 |  | |  |",
+        "| dropout | 75.55 | 2 | 76.50 | -0.95 (-1.59 to -0.31) | worse |",  # 12.706 * 0.05 on either side
+        "| dropout, seed 0 | 78.00 | 1 | 76.00 | +2.00 | one seed |",
+        "| group norm | 65.00 | 1 |  | |  |",
+        "| group norm, faster | 67.00 | 1 | 65.00 | +2.00 | one seed |"]
+
+
+def test_verdicts_in_words():
+    rows = [summary("worse_one", 80, 81, 79), summary("like_it", 89, 91.5, 90), summary("again", 91, 90, 89)]
+    assert report.verdicts(rows, summary("as_it_is", 90, 91, 90)) == (
+        "Against as it is, worse: worse one; no clear difference: like it, again.")
+    assert report.verdicts([summary("a", 91)], summary("b", 90)) == "Against b, one seed says nothing: a."
+
+
+def test_the_code_of_a_network_can_be_read_in_place():
+    shown = report.source(models.smallest, layers.Repeated).data
+    assert "`common.models`\n```python\ndef smallest() -> Network:" in shown and "narrow(10, 20, 36, times=3)" in shown
+    assert "class Repeated(nn.Module):" in shown
+
+
+def test_published_results_are_found():
+    found = report.published("S7_mnist/3_augmentation", "one_cycle")
+    assert found["n"] == 5 and found["params"] == 7280
+    with pytest.raises(ValueError, match="S7_mnist/1_structure has no published result of ours, gn"):
+        report.published("S7_mnist/1_structure", "ours", "gn")
 
 
 def test_what_was_learned_by_heart():
