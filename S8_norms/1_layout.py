@@ -50,7 +50,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (what is published)
+preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
@@ -104,7 +104,12 @@ plots.image(train_set.images, train_set.labels, train_set.classes, index=4)
 # %% [markdown]
 # ## Six networks, trained alike
 #
-# Batch norm, images padded and cropped at random and mirrored half of the time, one cycle of the learning rate.
+# Batch norm, images padded and cropped at random and mirrored half of the time, one cycle of the learning rate. One
+# epoch and one seed each tell whether a network learns; a difference of a point between two may be chance.
+#
+# They are of two families. The first and the last, `unbudgeted` and `budgeted`, have convolutions with bias, ReLU
+# before the norm and padding everywhere. The four between have no bias, the norm before ReLU, 5 % dropout, and but for
+# the last of them no padding in their first layers. So compare channels within a family.
 
 # %%
 recipe = run.recipe(Recipe(
@@ -120,6 +125,9 @@ learns = Target("accuracy", ">=", 45.0)
 #
 # 32 channels in every 3x3 convolution, 16 after each transition. Does the layout learn? More than 45 % after one
 # epoch says yes.
+
+# %%
+report.source(models.conv_relu_norm, models.unbudgeted)
 
 # %%
 report.network(models.unbudgeted(), shape)
@@ -152,6 +160,9 @@ display(Markdown(
 # Up to 128 channels: 16 and 32 without padding, then 32, 64, 128, then 64, 32, 32. Does width pay?
 
 # %%
+report.source(models.conv_norm_relu, models.mix, models.wide)
+
+# %%
 report.network(models.wide(), shape)
 
 # %% [markdown]
@@ -170,7 +181,8 @@ report.targets(wide)
 display(Markdown(
     f"{report.cost(models.wide(), shape)}. "
     f"{wide['accuracy']:.2f} %, {report.gain(wide, unbudgeted)} from the "
-    f"network above, with {wide['params'] / unbudgeted['params']:.1f} times its parameters. "
+    f"network above, which is of the other family, with {wide['params'] / unbudgeted['params']:.1f} times its "
+    "parameters. "
     f"{max(row['params'] for row in wide['layers']) / wide['params']:.0%} of them are in one "
     "convolution, from 64 to 128 channels."
 ))
@@ -181,6 +193,9 @@ display(Markdown(
 # ### Target
 #
 # The wide network with half the channels or fewer after its first block: under the budget.
+
+# %%
+report.source(models.narrowed)
 
 # %%
 report.network(models.narrowed(), shape)
@@ -213,6 +228,9 @@ display(Markdown(
 # 32 channels all through the second block in place of 16, 32, 64: the same work spread more evenly.
 
 # %%
+report.source(models.evened_out)
+
+# %%
 report.network(models.evened_out(), shape)
 
 # %% [markdown]
@@ -242,6 +260,9 @@ display(Markdown(
 # 32 channels from the first layer on, with padding: the map stays 32 pixels wide where the details are.
 
 # %%
+report.source(models.widened_input)
+
+# %%
 report.network(models.widened_input(), shape)
 
 # %% [markdown]
@@ -261,7 +282,7 @@ display(Markdown(
     f"{report.cost(models.widened_input(), shape)}. "
     f"{widened_input['accuracy']:.2f} %, {report.gain(widened_input, evened_out)} from "
     f"the one before, for {widened_input['params'] - evened_out['params']:,} parameters. Parameters are "
-    "not the only cost: a channel at full resolution is cheap to store and expensive to compute."
+    "not the only cost: a channel at full resolution has few parameters and takes many operations."
 ))
 
 # %% [markdown]
@@ -270,6 +291,9 @@ display(Markdown(
 # ### Target
 #
 # The first network with fewer channels at the start of its first two blocks, and 16 channels through the transitions.
+
+# %%
+report.source(models.budgeted)
 
 # %%
 report.network(models.budgeted(), shape)

@@ -350,10 +350,11 @@ def receptive_field_growth(tables: dict[str, list[Row]], input_size=None) -> Fig
         input_size: (channels, height, width) or the image's height in pixels, drawn as a line.
     """
     fig, ax = plt.subplots(figsize=(8, 4))
-    for (name, table), marker in zip(tables.items(), itertools.cycle("osD^vP*"), strict=False):
+    looks = zip(itertools.cycle("osD^vP*"), itertools.cycle(("-", "--")))  # a line on another one is seen through it
+    for (name, table), (marker, line) in zip(tables.items(), looks, strict=False):
         fields = [max(row.rf_out) if isinstance(row.rf_out, tuple) else row.rf_out for row in table]
         seen = [1, *itertools.accumulate(fields, max)]
-        ax.plot(range(len(seen)), seen, marker=marker, markersize=5, label=f"{name}: {seen[-1]} pixels")
+        ax.plot(range(len(seen)), seen, line, marker=marker, markersize=5, label=f"{name}: {seen[-1]} pixels")
     if input_size is not None:
         height = input_size[1] if isinstance(input_size, tuple | list) else input_size
         ax.axhline(height, color="#666666", linestyle=":", label=f"the image: {height} pixels")
@@ -377,7 +378,8 @@ def footprints(windows: dict[str, torch.Tensor], size: int = 11) -> Figure:
         seen = window.nonzero()
         top, left = (int(side) for side in (seen.amin(0) + seen.amax(0)) // 2 - size // 2)
         shown = window[top : top + size, left : left + size].numpy()
-        ax.pcolormesh(shown, cmap="Blues", vmin=0, vmax=1, edgecolors="#CCCCCC", linewidth=0.6)
+        shades = np.where(shown > 0, 0.2 + 0.8 * shown, 0)  # what counts a little isn't white
+        ax.pcolormesh(shades, cmap="Blues", vmin=0, vmax=1, edgecolors="#CCCCCC", linewidth=0.6)
         ax.set_title(f"{name}\n{len(seen)} pixels", fontsize=10)
         ax.set(aspect="equal", xticks=[], yticks=[])
         ax.grid(False)
@@ -407,22 +409,23 @@ def normalized_together(images: int = 4, channels: int = 6, groups: int = 2) -> 
 
 
 @_styled
-def parameters_against_accuracy(points: list[dict]) -> Figure:
+def parameters_against_accuracy(points: list[dict], limits: tuple[int, float] | None = None) -> Figure:
     """Test accuracy (percent) against the number of parameters (log axis), a labelled point per network.
 
     Args:
         points: [{name, params, accuracy, std (percent, or None), source}, ...]; `source` is True for a number as
-            its authors report it (hollow square), False for one of ours (filled dot).
+            its authors report it (hollow square), False for one trained here (filled dot).
+        limits: the budget of parameters and the accuracy (percent) that is asked for, drawn as lines.
     Raises:
         ValueError: no point.
     """
     if not points:
         raise ValueError("parameters_against_accuracy needs at least one point")
     fig, ax = plt.subplots(figsize=(8.5, 5.5))
-    over_seeds = " (mean ± standard deviation over seeds)" if any(p.get("std") for p in points) else ""
+    over_seeds = " (mean ± deviation over seeds)" if any(p.get("std") for p in points) else ""
     looks = {
         True: {"fmt": "s", "color": COLOURS[1], "markerfacecolor": "white", "label": "as its authors report"},
-        False: {"fmt": "o", "color": COLOURS[0], "label": f"ours{over_seeds}"},
+        False: {"fmt": "o", "color": COLOURS[0], "label": f"trained here{over_seeds}"},
     }
     for source, look in looks.items():
         chosen = [p for p in points if bool(p["source"]) is source]
@@ -433,7 +436,11 @@ def parameters_against_accuracy(points: list[dict]) -> Figure:
     ax.set_xscale("log")
     ax.set(xlabel="parameters (log scale)", ylabel="test accuracy (%)")
     _limits_with_room(ax, points)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
+    if limits:
+        line = {"color": "#AAAAAA", "linestyle": ":", "zorder": 0}
+        ax.axvline(limits[0], **line, label=f"asked for: < {limits[0]:,}, ≥ {limits[1]} %")
+        ax.axhline(limits[1], **line)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
     _label_points(fig, ax, points)
     return fig
 

@@ -49,6 +49,11 @@ def test_notebooks_have_the_same_parameters():
 
 # Pairs
 
+def test_notebooks_draw_where_the_images_are():
+    """A generator that isn't made for the images' device fails on a GPU."""
+    assert not [name for name in notebooks.names() if "Generator()" in (notebooks.ROOT / f"{name}.py").read_text()]
+
+
 def test_the_course_is_in_step():
     assert notebooks.names() and not notebooks.pairs_differ() and not notebooks.setups_differ()
 

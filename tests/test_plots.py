@@ -263,7 +263,9 @@ def test_parameters_against_accuracy():
     assert ours.lines[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([84.65, 85.15])
     assert [t.get_text() for t in names_on(fig)] == ["source", "ours"]
     words = [t.get_text() for t in fig.legends[0].get_texts()]
-    assert words == ["as its authors report", "ours (mean ± standard deviation over seeds)"]
+    assert words == ["as its authors report", "trained here (mean ± deviation over seeds)"]
+    words = [t.get_text() for t in plots.parameters_against_accuracy(points, (50_000, 80.0)).legends[0].get_texts()]
+    assert words[0] == "asked for: < 50,000, ≥ 80.0 %"
     with pytest.raises(ValueError, match="at least one"):
         plots.parameters_against_accuracy([])
 
