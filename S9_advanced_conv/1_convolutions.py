@@ -126,9 +126,9 @@ def stack(*layers: dict) -> nn.Sequential:
 
 stacks = {
     "3x3": stack({}, {}, {}, {}),
-    "stride 2 in every layer": stack(*[{"stride": 2}] * 4),
     "dilation 2 in every layer": stack(*[{"dilation": 2}] * 4),
     "dilations 1, 2, 4, 8": stack(*({"dilation": d} for d in (1, 2, 4, 8))),
+    "stride 2 in every layer": stack(*[{"stride": 2}] * 4),
     "1x1": nn.Sequential(*(nn.Conv2d(1, 1, 1, bias=False) for _ in range(4))),
 }
 tables = {name: receptive_field(layers, (1, 64, 64)) for name, layers in stacks.items()}
