@@ -2,7 +2,7 @@
 # make test     the tests
 # make check    ruff, and that notebooks, READMEs and results are what makes them
 # make results  train what is missing or stale among the published results, on all cores or on a cluster (SEEDS=n,
-#               PROFILE=profiles/slurm; safe to stop and start again)
+#               PROFILE=profiles/slurm, NOTEBOOKS="NAME ..."; safe to stop and start again)
 # make publish  put outputs into the notebooks and results into the READMEs (REPO=owner/name: only move the course)
 # make soak     hundreds of kills, cut downloads and damaged files; rewrites RELIABILITY.md (half an hour)
 # make bench    training speed against the textbook loop
@@ -20,7 +20,8 @@ run: .venv/installed
 	@$(COURSE) run
 
 results: .venv/installed-grid
-	@$(COURSE) results $${SEEDS:+--seeds "$$SEEDS"} $${PROFILE:+--profile "$$PROFILE"}
+	@$(COURSE) results $${SEEDS:+--seeds "$$SEEDS"} $${PROFILE:+--profile "$$PROFILE"} \
+		$${NOTEBOOKS:+--notebooks "$$NOTEBOOKS"}
 
 publish: .venv/installed
 	@$(COURSE) publish $${REPO:+--repo "$$REPO"}

@@ -2,8 +2,7 @@
 # that again, and gives what is there one date, since a clone dates files at random. With snakemake itself:
 #
 #   snakemake --profile profiles/slurm --config preset=smoke    seconds a cell, into runs/smoke: does the cluster work?
-#   snakemake --cores all --config notebooks="S7_mnist/3_augmentation S8_norms/2_batch_norm" seeds=10    a part of it
-#   snakemake --report runs/grid.html                           what was made, in one page (with the same --config)
+#   snakemake --report runs/grid.html --config seeds=10         what was made, in one page
 #
 # A cell is one notebook with one seed, run by the same command that runs a single notebook by hand.
 

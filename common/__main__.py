@@ -16,6 +16,7 @@ def arguments() -> argparse.ArgumentParser:
     results = verbs.add_parser("results", help="train what is missing or stale among the published results")
     results.add_argument("--seeds", type=at_least_one, help="number of seeds, in place of each notebook's own")
     results.add_argument("--profile", help="where they run, in place of this machine: profiles/slurm")
+    results.add_argument("--notebooks", default="", metavar="'NAME ...'", help="those alone: 'S7_mnist/1_structure'")
     publish = verbs.add_parser("publish", help="put outputs into the notebooks, and results into the READMEs")
     publish.add_argument("--repo", metavar="OWNER/NAME", help="the course's new place on GitHub")
     tables = verbs.add_parser("tables", help="write a session's figures and tables, for snakemake --report")
@@ -50,7 +51,7 @@ def do(options: argparse.Namespace) -> int:
         print("\n".join(notebooks.sync()) or "every notebook is as its .py says")
         return 0
     if options.verb == "results":
-        if runner.all_results(options.seeds, options.profile):
+        if runner.all_results(options.seeds, options.profile, options.notebooks):
             return 0
         print("some failed, their logs are in runs/grid/; `make results` goes on from here", file=sys.stderr)
         return 1

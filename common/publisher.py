@@ -22,14 +22,16 @@ from common.results import write
 from common.targets import NAMES
 
 LARGEST = 500_000  # bytes of a published notebook: above it GitHub is slow to show it, or doesn't
+BUDGETS = {"S7_mnist": 8000, "S8_norms": 50_000, "S9_advanced_conv": 200_000}  # parameters
 GOALS = {"S7_mnist": 99.4, "S8_norms": 70.0, "S9_advanced_conv": 85.0}  # a session's target, percent
 FIGURES = {  # in S*/results/figures/, and what a README says beside it
-    "parameters": "Test accuracy against the number of parameters: ours (mean and standard deviation over seeds, "
-                  "last epoch) and the source networks (best epoch, as their authors report it), as far as they come "
-                  "near the target",
+    "parameters": "Test accuracy against the number of parameters: networks trained here (last epoch; mean and "
+                  "standard deviation over several seeds) and the source networks (best epoch, as authors "
+                  "report it). Left out: what was trained here and is far larger than those or far below the target",
     "seeds": "Test accuracy after the last epoch, a dot each seed, of the networks that were trained with several",
-    "curves": "Loss and accuracy during training, the last notebook's networks",
-    "misclassified": "What the last notebook's network gets wrong: true and predicted class",
+    "curves": "Loss and accuracy during training, the last notebook's networks, seed 0. Train: on the varied images, "
+              "while learning; test: with the weights that are evaluated, their average where the recipe has one",
+    "misclassified": "What the last notebook's network gets wrong, seed 0: true and predicted class",
 }
 # What is compared seed by seed: a session's (notebook, model, norm) against another.
 OURS = {norm: (notebook, "ours", norm) for norm, notebook in
@@ -40,7 +42,9 @@ COMPARED = {
     "S8_norms": [(OURS["bn"], OURS["gn"]), (OURS["bn"], OURS["ln"]), (OURS["gn"], OURS["ln"]),
                  *((ours, (ours[0], "budgeted", norm)) for norm, ours in OURS.items()),
                  *(((OURS["bn"][0], model, "bn"), (OURS["bn"][0], "short", "bn")) for model in grid.ABLATED[1:])],
-    "S9_advanced_conv": [(("4_ours", model, None), ("4_ours", "short", None)) for model in grid.ABLATED_S9[1:]],
+    "S9_advanced_conv": [*((("5_smaller_longer", model, None), ("4_ours", "ours", None))
+                           for model in ("half_size", "longer")),
+                         *((("4_ours", model, None), ("4_ours", "short", None)) for model in grid.ABLATED_S9[1:])],
 }
 TAKEN = {"curves": "plots.curves(", "misclassified": "plots.misclassified("}  # from the last notebook's last such call
 
@@ -163,7 +167,8 @@ def draw_figures(session: str, ran: Path, folder: Path) -> None:
                 "source": False}
                for row in rows if row["params"] <= largest and row["mean"] > GOALS[session] - 0.5]
     if points:
-        plots.save(plots.parameters_against_accuracy(points), folder / "parameters.png")
+        limits = (BUDGETS[session], GOALS[session])
+        plots.save(plots.parameters_against_accuracy(points, limits), folder / "parameters.png")
     several = [row for row in rows if row["n"] > 1] or rows
     plots.save(plots.per_seed({report.title(row): [run["accuracy"] for run in row["results"]] for row in several}),
                folder / "seeds.png")
@@ -263,7 +268,7 @@ def results_table(session: str, rows: list[dict], folder: Path) -> str:
         return "*No result is published yet: `make results`, then `make publish`.*"
     goal = GOALS[session]
     lines = ["| notebook | model | parameters | epochs | test accuracy, % | seeds | worst seed, % "
-             f"| first epoch ≥ {goal} % | targets met |",
+             f"| first epoch ≥ {goal} % | its targets met |",
              "| :--- | :--- | ---: | ---: | ---: | ---: | ---: | :--- | :--- |"]
     for row in rows:
         met = sum(all(target["met"] for target in run["targets"]) for run in row["results"])
@@ -276,7 +281,7 @@ def results_table(session: str, rows: list[dict], folder: Path) -> str:
                      f"{row['worst']:.2f} | {reached(row, goal)} | "
                      f"{'✓' if met == row['n'] else '✗'} {met} of {row['n']} |")
     lines += ["", "Accuracy after the last epoch, never the best one: mean ± standard deviation over the seeds. "
-              "The targets are those of its notebook: an early network's is lower than the session's."]
+              "A network's targets are those of its notebook: an early one's are lower than the session's."]
     if theirs := sources.points(session):
         said = ", ".join(f"{point['accuracy']:.2f} % with {point['name']}" for point in theirs)
         lines.append(f"The source networks' best epoch, as their authors report it: {said} parameters.")
@@ -287,9 +292,12 @@ def comparisons_table(session: str) -> str:
     """Return what is compared seed by seed, in Markdown."""
     if not (pairs := comparisons(session)):
         return "*Nothing is compared yet.*"
-    return (report.differences(pairs) + "\n\nSeed by seed: the mean difference of the runs with the same seed, and its "
-            "95 % interval (Student's t). \"Better\" and \"worse\" are said only where the interval excludes 0; of "
-            "twenty such intervals one misses by chance. \"Short\": four epochs of 15,000 images, one ingredient out.")
+    said = ("Seed by seed: the mean difference of the runs with the same seed, and its 95 % interval (Student's t). "
+            "\"Better\" and \"worse\" are said only where the interval excludes 0; about one in twenty such "
+            "intervals misses the true difference.")
+    if any(one["model"].startswith("short") for one, _ in pairs):
+        said += " \"Short\": four epochs of 15,000 images, one ingredient out."
+    return f"{report.differences(pairs)}\n\n{said}"
 
 
 def reached(row: dict, goal: float) -> str:

@@ -89,13 +89,15 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def all_results(seeds: int | None = None, profile: str | None = None) -> bool:
+def all_results(seeds: int | None = None, profile: str | None = None, chosen: str = "") -> bool:
     """Make every published result that is missing or stale, and run every notebook once more to show all its seeds.
 
     Snakemake does it, by the Snakefile, on all cores or as `profile` says: it sees what is missing. What is stale only
     the notebooks themselves can say, so they are asked first. Safe to stop and start again. `seeds` replaces the number
-    of each notebook's seeds. Returns whether all went well.
+    of each notebook's seeds; `chosen` are the names of the notebooks, all where it is empty. Returns whether all went
+    well.
     """
+    names = [notebooks.known(name) for name in chosen.split()] or notebooks.names()
     if problems := notebooks.pairs_differ():
         raise CourseError(f"{problems[0]}; run `make sync` first")
     if importlib.util.find_spec("snakemake") is None:
@@ -105,15 +107,15 @@ def all_results(seeds: int | None = None, profile: str | None = None) -> bool:
                                capture_output=True, text=True)
         if tried.returncode:
             raise CourseError(f"Snakemake can't use the profile {profile}: {tried.stderr.strip().splitlines()[-1]}")
-    again = [rule for name in notebooks.names() for rule in outdated(name, seeds)]
+    again = [rule for name in names for rule in outdated(name, seeds)]
     now = time.time()
-    for file in (ROOT / made for cell in grid.cells(notebooks.names(), seeds) for made in cell.makes):
+    for file in (ROOT / made for cell in grid.cells(names, seeds) for made in cell.makes):
         if file.exists():
             os.utime(file, (now, now))  # a clone gives times at random, and a newer input would be a reason to run
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
     where = ["--profile", profile] if profile else ["--cores", "all", "--resources", f"mem_mb={memory}"]
     command = [sys.executable, "-m", "snakemake", *where, "--nolock"]  # a lock would outlive a kill
-    command += ["--config", f"seeds={seeds}"] if seeds else []
+    command += ["--config", f"notebooks={' '.join(names)}", *([f"seeds={seeds}"] if seeds else [])]
     command += ["--forcerun", *again] if again else []
     snakemake = subprocess.Popen(command, cwd=ROOT)
     try:

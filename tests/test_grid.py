@@ -163,6 +163,13 @@ def test_results_beyond_the_published_seeds_are_looked_at_too(course):
         "S7_mnist_1_first_seed0", "S7_mnist_1_first_seed7", "S7_mnist_1_first_shown"]
 
 
+def test_results_of_some_notebooks_with_more_seeds(course, monkeypatch, capsys):
+    assert results(monkeypatch, "--notebooks", "S7_mnist/2_second", "--seeds", "3") == 0
+    assert made(course) == {f"2_second/net-seed{seed}.json" for seed in range(3)}
+    assert results(monkeypatch, "--notebooks", "S7_mnist/2_second S7") == 1
+    assert capsys.readouterr().err.startswith("no notebook 'S7'; known: ")
+
+
 def test_results_wants_a_profile_that_is_there(course, monkeypatch, capsys):
     assert results(monkeypatch, "--profile", "profiles/nope") == 1
     said = capsys.readouterr()

@@ -7,7 +7,8 @@ import nbformat
 import pytest
 import small_course
 
-from common import notebooks, publisher, runner, sources
+from common import models, notebooks, publisher, runner, sources
+from common.experiment import count_parameters, multiply_accumulates
 from common.notebooks import CourseError
 
 NAME = "S7_mnist/2_second"
@@ -182,3 +183,11 @@ def test_what_notebooks_say_of_sources_is_in_the_table():
         said = {float(number) for number in re.findall(r"(?:reports?|reaches) (\d\d\.\d\d) %", text)}
         assert said <= {network["accuracy"] for network in sources.SOURCES[session]}, name
         assert said or not re.search(r"[23]_(batch|group)_norm", name)  # the pattern still finds them
+
+
+def test_the_arithmetic_of_the_page_is_that_of_the_network():
+    network, page = models.strided(), " ".join((publisher.ROOT / "README.md").read_text().split())
+    operations, parameters = multiply_accumulates(network, (3, 32, 32)), count_parameters(network)
+    assert f"takes {operations / 1e6:.1f} million multiply-accumulates an image" in page
+    assert f"a batch of 128 images is {2 * 3 * 128 * operations / 1e9:.0f} billion operations" in page
+    assert f"exchange {parameters:,} gradients, {4 * parameters / 1e6:.2f} MB" in page

@@ -104,8 +104,8 @@ def test_parameters_are_no_shell_commands(course, tmp_path):
 
 def test_make_hands_its_variables_on_as_they_are(tmp_path):
     proof = tmp_path / "proof"
-    for variable, verb in (("SEEDS", "results"), ("REPO", "publish")):
-        text = f"'; touch {proof}; '\"$(touch {proof})"
+    for variable, verb in (("SEEDS", "results"), ("NOTEBOOKS", "results"), ("REPO", "publish")):
+        text = f"touch'; touch {proof}; '\"$(touch {proof})"
         done = subprocess.run(["make", "-s", verb, f"{variable}={text.replace('$', '$$')}"], cwd=notebooks.ROOT,
                               capture_output=True, text=True)
         assert done.returncode and "touch" in done.stderr  # the verb saw it, and refused it
