@@ -48,7 +48,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (what is published)
+preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
@@ -80,8 +80,9 @@ data = train_set, test_set = run.data("cifar10")
 
 # %%
 small_brief = [*S9_BRIEF, Target("params", "<", 100_000), Target("epochs", "<=", 25), Target("accuracy", ">=", 87.0)]
-print("measured by the gradient, before the average: {} x {} pixels".format(*measured(models.half_size(), shape)))
-report.network(models.half_size(), shape)
+print("Receptive field before the global average, measured (pixels that have a gradient, on an image large enough): "
+      "{} x {}".format(*measured(models.half_size(), shape)))
+print(experiment.summary(models.half_size(), shape))
 
 # %% [markdown]
 # ### Result
@@ -99,10 +100,17 @@ report.targets(small)
 # ### Analysis
 
 # %%
+def against(found: dict) -> str:
+    return (f"{report.gain(found, ours)} from the network of notebook S9.4, published with {report.accuracy(ours)} % "
+            f"(n = {ours['n']}) after {ours['epochs']} epochs")
+
+
+ours, small_summary = report.published("S9_advanced_conv/4_ours", "ours"), run.over_seeds(small)
 macs, macs_of_ours = (experiment.multiply_accumulates(m, shape) / 1e6 for m in (small_model, models.strided()))
 display(Markdown(
     f"{small['params']:,} parameters and {macs:.1f} million multiply-accumulates (S9.4: {macs_of_ours:.1f} million) "
-    f"reach {report.accuracy(run.over_seeds(small))} %. {report.learned_by_heart(small, small_model, train_set)}"
+    f"reach {report.accuracy(small_summary)} % (n = {small_summary['n']}), {against(small_summary)}. "
+    f"{report.learned_by_heart(small, small_model, train_set)}"
 ))
 
 # %% [markdown]
@@ -121,7 +129,7 @@ recipe = run.recipe(dataclasses.replace(recipes.S9, epochs=80), quick_epochs=4)
 longer, longer_model = run.run("longer", models.strided, recipe, data, long_brief)
 
 # %%
-plots.curves({"half size": small["curve"], "ours, more epochs": longer["curve"]})
+plots.curves({"half size": small["curve"], "ours (S9.4)": ours["results"][0]["curve"], "longer": longer["curve"]})
 
 # %%
 report.targets(longer)
@@ -145,7 +153,9 @@ grad_cam.show(longer_model, longer_model[-4], test_set, wrong, predictions, "pre
 # ### Analysis
 
 # %%
+long_summary = run.over_seeds(longer)
 display(Markdown(
-    f"{longer['accuracy']:.2f} % after {longer['epochs']} epochs, one seed. "
+    f"{report.accuracy(long_summary)} % after {longer['epochs']} epochs (n = {long_summary['n']}), "
+    f"{against(long_summary)}. "
     f"{report.learned_by_heart(longer, longer_model, train_set)}"
 ))

@@ -39,7 +39,7 @@ GRID = {
     "S9_advanced_conv/1_convolutions": Published(1, 15),
     "S9_advanced_conv/2_augmentation": Published(1, 15),
     "S9_advanced_conv/3_inverted_bottlenecks": Published(1, 180, ("inverted_bottlenecks",), weights=2),
-    "S9_advanced_conv/4_ours": Published(2, 180, ("ours",), ABLATED_S9, weights=2),
+    "S9_advanced_conv/4_ours": Published(3, 180, ("ours",), ABLATED_S9, weights=2),
     "S9_advanced_conv/5_smaller_longer": Published(1, 360, ("half_size", "longer"), weights=2),
 }
 

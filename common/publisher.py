@@ -26,7 +26,7 @@ BUDGETS = {"S7_mnist": 8000, "S8_norms": 50_000, "S9_advanced_conv": 200_000}  #
 GOALS = {"S7_mnist": 99.4, "S8_norms": 70.0, "S9_advanced_conv": 85.0}  # a session's target, percent
 FIGURES = {  # in S*/results/figures/, and what a README says beside it
     "parameters": "Test accuracy against the number of parameters: networks trained here (last epoch; mean and "
-                  "standard deviation over several seeds) and the source networks (best epoch, as authors "
+                  "standard deviation over several seeds) and the source networks (best epoch, as their authors "
                   "report it). Left out: what was trained here and is far larger than those or far below the target",
     "seeds": "Test accuracy after the last epoch, a dot each seed, of the networks that were trained with several",
     "curves": "Loss and accuracy during training, the last notebook's networks, seed 0. Train: on the varied images, "
