@@ -25,7 +25,7 @@ ABLATED_S9 = ("short", "short_sgd", "short_hard_labels", "short_unvaried")
 GRID = {
     "S7_mnist/1_structure": Published(1, 30, first={"structure": 1, "skeleton": 1}),
     "S7_mnist/2_regularization": Published(1, 60, first={"reduced": 1, "rebalanced": 1, "regularized": 1}),
-    "S7_mnist/3_augmentation": Published(5, 90, ("ours",), first={"rotated": 1, "one_cycle": 5, "smallest": 5},
+    "S7_mnist/3_augmentation": Published(10, 90, ("ours",), first={"rotated": 1, "one_cycle": 5, "smallest": 5},
                                          weights=5),
     "S8_norms/1_layout": Published(1, 60, first=dict.fromkeys(LAYOUTS, 1)),
     "S8_norms/2_batch_norm": Published(3, 180, ("budgeted-bn", "ours-bn"), tuple(f"{name}-bn" for name in ABLATED),

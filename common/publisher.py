@@ -38,7 +38,8 @@ OURS = {norm: (notebook, "ours", norm) for norm, notebook in
         [("bn", "2_batch_norm"), ("gn", "3_group_norm"), ("ln", "4_layer_norm")]}
 COMPARED = {
     "S7_mnist": [(("3_augmentation", "ours", None), ("3_augmentation", "one_cycle", None)),
-                 (("3_augmentation", "smallest", None), ("3_augmentation", "one_cycle", None))],
+                 (("3_augmentation", "smallest", None), ("3_augmentation", "one_cycle", None)),
+                 (("3_augmentation", "ours", None), ("3_augmentation", "smallest", None))],
     "S8_norms": [(OURS["bn"], OURS["gn"]), (OURS["bn"], OURS["ln"]), (OURS["gn"], OURS["ln"]),
                  *((ours, (ours[0], "budgeted", norm)) for norm, ours in OURS.items()),
                  *(((OURS["bn"][0], model, "bn"), (OURS["bn"][0], "short", "bn")) for model in grid.ABLATED[1:])],
