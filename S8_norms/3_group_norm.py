@@ -48,7 +48,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (what is published)
+preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
@@ -80,7 +80,8 @@ budget = [Target("params", "<", 50_000), Target("epochs", "<=", 20)]
 maps = torch.randn(64, 8, 16, 16) * torch.arange(1, 9).view(1, 8, 1, 1) + 3
 norm = make_norm("gn", 8, groups=2)
 by_group = norm(maps).view(64, 2, -1)
-print(f"means by image and group, after: {by_group.mean(2).abs().max():.1e} at most")
+print(f"by image and group, after: means {by_group.mean(2).abs().max():.1e} at most, deviations "
+      f"{by_group.std(2).min():.2f} to {by_group.std(2).max():.2f}")
 print(f"an image by itself comes out the same: {torch.allclose(norm(maps)[:1], norm(maps[:1]), atol=1e-6)}")
 try:
     make_norm("gn", 10, groups=4)
@@ -245,9 +246,9 @@ plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 # %%
 summary = run.over_seeds(own)
 display(Markdown(
-    f"{report.accuracy(summary)} % (n = {summary['n']}), {report.gain(summary, dense_summary)} from the dense network "
-    f"with the same recipe; it {report.first_epoch(summary, 70)}. Ours: {report.cost(ours(), shape)}; the dense one: "
-    f"{report.cost(budgeted(), shape)}."
+    f"{report.accuracy(summary)} % (n = {summary['n']}), {report.gain(summary, dense_summary)} from the network of "
+    f"plain convolutions above with the same recipe; it {report.first_epoch(summary, 70)}. "
+    f"Ours: {report.cost(ours(), shape)}; the other: {report.cost(budgeted(), shape)}."
 ))
 
 # %% [markdown]

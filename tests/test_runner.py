@@ -154,7 +154,8 @@ def test_ctrl_c_stops_the_kernel_too(course):
     kept.write_text("finished")
     command = [sys.executable, "-m", "common", "notebook", "S7_mnist/3_sleeping"]
     run = subprocess.Popen(command, cwd=course, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                           start_new_session=True)
+                           start_new_session=True,  # and with Ctrl-C heard, even where `make test &` doesn't hear it
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         kernel = int(next(line for line in run.stdout if line.startswith("kernel")).split()[1])
         assert not gone(kernel)
