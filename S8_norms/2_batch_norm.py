@@ -49,7 +49,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (what is published)
+preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
 train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
@@ -63,7 +63,7 @@ from functools import partial
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, models, plots, recipes, report
+from common import experiment, layers, models, plots, recipes, report
 from common.layers import make_norm
 from common.targets import Target
 from common.training import Recipe, predict
@@ -83,8 +83,9 @@ budget = [Target("params", "<", 50_000), Target("epochs", "<=", 20)]
 maps = torch.randn(64, 8, 16, 16) * torch.arange(1, 9).view(1, 8, 1, 1) + 3
 norm = make_norm("bn", 8)
 normed = norm(maps)
-print("means by channel, before:", *(f"{mean:.2f}" for mean in maps.mean((0, 2, 3))))
-print("means by channel, after: ", *(f"{mean:.2f}" for mean in normed.mean((0, 2, 3)).abs()))
+for name, values in {"before": maps, "after": normed}.items():
+    print(f"by channel, {name}: means", *(f"{mean:.2f}" for mean in values.mean((0, 2, 3)).abs()),
+          "deviations", *(f"{deviation:.2f}" for deviation in values.std((0, 2, 3))))
 print("running means after one batch, a tenth of the way:", *(f"{mean:.2f}" for mean in norm.running_mean))
 
 # %% [markdown]
@@ -146,6 +147,7 @@ display(Markdown(
 
 # %%
 transitions = partial(models.transitions, "bn")
+display(report.source(models.transitions))
 report.network(transitions(), shape)
 
 # %% [markdown]
@@ -177,14 +179,14 @@ display(Markdown(
 #
 # 49,746 parameters; its source reports 80.44 %. The recipe is ours: varied images, labels that leave a tenth of the
 # certainty to all classes alike, one cycle, a running average of the weights, which is what is evaluated, and for the
-# weights of the dense and 1x1 convolutions Muon in place of SGD. In a few epochs such a network is far from done; what
+# weights of the plain and 1x1 convolutions Muon in place of SGD. In a few epochs such a network is far from done; what
 # it lacks is learning faster, and Muon's steps make all directions of a weight matrix learn, not only the few that the
 # gradient is full of. Mirroring in turn shows both sides of every image in two epochs; chance would show half of the
 # images the same side twice. At least 82.0 %.
 
 # %%
 recipe = run.recipe(recipes.S8, quick_epochs=3)
-budgeted = partial(models.budgeted, "bn")
+budgeted = partial(models.budgeted, "bn")  # notebook S8.1 shows its code
 report.network(budgeted(), shape)
 
 # %% [markdown]
@@ -215,7 +217,8 @@ display(Markdown(
 #
 # ### Target
 #
-# The same layout with depthwise separable convolutions, which leave parameters for more channels, and with one layer
+# The same layout with depthwise separable convolutions (a 3x3 filter for each channel, then a 1x1 mix of the channels),
+# which leave parameters for more channels, and with one layer
 # added to another: where the number of channels stays, a convolution's input is added to its output. C4, C5 and C6 use
 # the same weights, each with a norm of its own, and so do C8, C9 and C10: what is saved makes all of them wider. The
 # pools take the average, and do so before the 1x1 convolution: an average and a weighted sum may change places, and
@@ -223,6 +226,7 @@ display(Markdown(
 
 # %%
 ours = partial(models.residual, "bn")
+display(report.source(models.residual, models.transition, layers.SeparableConv))
 report.network(ours(), shape)
 
 # %% [markdown]
@@ -254,9 +258,9 @@ plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 # %%
 summary = run.over_seeds(own)
 display(Markdown(
-    f"{report.accuracy(summary)} % (n = {summary['n']}), {report.gain(summary, dense_summary)} from the dense network "
-    f"with the same recipe; it {report.first_epoch(summary, 70)}. Ours: {report.cost(ours(), shape)}; the dense one: "
-    f"{report.cost(budgeted(), shape)}."
+    f"{report.accuracy(summary)} % (n = {summary['n']}), {report.gain(summary, dense_summary)} from the network of "
+    f"plain convolutions above with the same recipe; it {report.first_epoch(summary, 70)}. "
+    f"Ours: {report.cost(ours(), shape)}; the other: {report.cost(budgeted(), shape)}."
 ))
 
 # %% [markdown]
@@ -265,10 +269,10 @@ display(Markdown(
 # ### Target
 #
 # The same network and recipe on a short schedule, four epochs of 15,000 images, and then each time with one ingredient
-# taken out: SGD for all weights, labels of full certainty, images mirrored by chance, the last weights in place of
-# their average, and nothing shared (C4, C5, C6 and C8, C9, C10 with weights of their own, and so with fewer channels,
-# 48 and 96, to stay under the budget). Several seeds each, the same for all. An ingredient has earned its place where
-# the network is worse without it, and the interval says so.
+# taken out: SGD for all weights at the same rate, labels of full certainty, images mirrored by chance, the last weights
+# in place of their average, and nothing shared (C4, C5, C6 and C8, C9, C10 with weights of their own, and so with fewer
+# channels, 48 and 96, to stay under the budget). Several seeds each, the same for all. An ingredient has earned its
+# place where the network is worse without it, and the interval says so.
 
 # %%
 short = run.recipe(dataclasses.replace(recipes.S8, epochs=4, train_images=15_000), quick_epochs=1)
@@ -297,12 +301,13 @@ plots.per_seed({report.title(row): [one["accuracy"] for one in row["results"]] f
 # ### Analysis
 
 # %%
-Markdown(report.differences([(row, ablated[0]) for row in ablated[1:]]))
+display(Markdown(report.differences([(row, ablated[0]) for row in ablated[1:]])))
+display(Markdown(report.verdicts(ablated[1:], ablated[0])))
 
 # %% [markdown]
-# On so short a schedule Muon alone stands out. Smoothed labels and mirroring in turn are in the recipe for what they
-# did together on images that were held out (further down); the test images have no say in that. The average of the
-# weights brings nothing at the end, when the learning rate is zero. What it is for shows before, while that is high:
+# SGD has the rate here that it has in the recipe, which is not tuned for it. Smoothed labels and mirroring in turn are
+# in the recipe for what they did together on images that were held out (further down); the test images have no say in
+# that. What the average of the weights is for shows before the end, while the learning rate is high:
 
 # %%
 one_seed = {row["model"]: row["results"][0]["curve"] for row in ablated}
@@ -313,9 +318,9 @@ plots.curves({"average": one_seed["short"], "last weights": one_seed["short_last
 #
 # The recipe was chosen by `ideas.py` beside this notebook, on the same short schedule, and judged on 10,000 training
 # images that were held out, so that the test images have no part in the choice. Smoothed labels and mirroring in turn
-# were kept: without both of them the network is worse; whether one of them would do, four seeds can't say. In the rows
-# of one seed a difference of a point may be chance. (Pooling before the norm and separable convolutions, other ideas of
-# that kind, are in the network itself.)
+# were kept: without both of them the network is worse; whether one of them would do, four seeds can't say. In the
+# rows of one seed a difference of a point may be chance. "Both peaks" are those of SGD's rate and Muon's. (Pooling
+# before the norm and separable convolutions, other ideas of that kind, are in the network itself.)
 
 # %%
 report.ideas(ROOT / "S8_norms" / "results" / "ideas.json")

@@ -28,11 +28,11 @@ GRID = {
     "S7_mnist/3_augmentation": Published(10, 90, ("ours",), first={"rotated": 1, "one_cycle": 5, "smallest": 5},
                                          weights=5),
     "S8_norms/1_layout": Published(1, 60, first=dict.fromkeys(LAYOUTS, 1)),
-    "S8_norms/2_batch_norm": Published(3, 180, ("budgeted-bn", "ours-bn"), tuple(f"{name}-bn" for name in ABLATED),
+    "S8_norms/2_batch_norm": Published(5, 180, ("budgeted-bn", "ours-bn"), tuple(f"{name}-bn" for name in ABLATED),
                                        {"widened_input-bn": 1, "transitions-bn": 1}),
     "S8_norms/3_group_norm": Published(4, 120, ("budgeted-gn", "ours-gn"),
                                        first={"widened_input-gn": 1, "transitions-gn": 1}),
-    "S8_norms/4_layer_norm": Published(3, 120, ("budgeted-ln", "widened_again-ln", "ours-ln"),
+    "S8_norms/4_layer_norm": Published(5, 120, ("budgeted-ln", "widened_again-ln", "ours-ln"),
                                        first={"widened_input-ln": 1, "transitions-ln": 1}),
     "S8_norms/5_side_by_side": Published(1, 60, first={f"batch_{size}-{norm}": 1 for norm in ("bn", "gn", "ln")
                                                        for size in (4, 16, 64, 256)}),
