@@ -30,7 +30,7 @@ GRID = {
     "S8_norms/1_layout": Published(1, 60, first=dict.fromkeys(LAYOUTS, 1)),
     "S8_norms/2_batch_norm": Published(5, 180, ("budgeted-bn", "ours-bn"), tuple(f"{name}-bn" for name in ABLATED),
                                        {"widened_input-bn": 1, "transitions-bn": 1}),
-    "S8_norms/3_group_norm": Published(4, 120, ("budgeted-gn", "ours-gn"),
+    "S8_norms/3_group_norm": Published(5, 120, ("budgeted-gn", "ours-gn"),
                                        first={"widened_input-gn": 1, "transitions-gn": 1}),
     "S8_norms/4_layer_norm": Published(5, 120, ("budgeted-ln", "widened_again-ln", "ours-ln"),
                                        first={"widened_input-ln": 1, "transitions-ln": 1}),
