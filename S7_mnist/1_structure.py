@@ -16,57 +16,34 @@
 # as many channels as we like. *How much of it is needed?* comes after. Here a generous structure answers the first
 # one, and a skeleton, the same layout with few channels, begins to answer the second.
 
-# %% tags=["setup"]
-# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
-import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-URL = "https://github.com/owner/small-cnn-course"
-clone = Path.cwd() / "small-cnn-course"
-folders = [Path.cwd(), *Path.cwd().parents, clone]
-ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
-
-
-def shell(*command: str, hint: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
-
-
-if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
-    ROOT = clone
-if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
-    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    missing = [name + versions for name, versions in needed
-               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
-    if missing:
-        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
-train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
-resume: bool = True  # go on where a run was stopped; False: train from the start
 
 # %%
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, models, plots, report
+from common import experiment, layers, plots, tables
 from common.data import MEAN, STD, normalize
+from common.models import s7
 from common.receptive_field import receptive_field
 from common.targets import Target
 from common.training import Recipe, predict
 
-run = experiment.start("S7_mnist", "1_structure", preset, seed, epochs, train, output, resume)
+run = experiment.start("S7_mnist", "1_structure", preset, seed, epochs, output)
 
 # %% [markdown]
 # ## The data
@@ -78,9 +55,6 @@ run = experiment.start("S7_mnist", "1_structure", preset, seed, epochs, train, o
 data = train_set, test_set = run.data("mnist")
 print("training images", tuple(train_set.images.shape), "test images", tuple(test_set.images.shape))
 plots.samples(train_set.images, train_set.labels, train_set.classes)
-
-# %%
-plots.class_counts(train_set.labels, train_set.classes)
 
 # %% [markdown]
 # Most pixels are black. The network sees the pixels with the mean of the training set taken away and divided by its
@@ -94,9 +68,6 @@ normalized = normalize(pixels, "mnist")
 print(f"normalized: mean {normalized.mean():.3f}, standard deviation {normalized.std():.3f}, "
       f"from {normalized.min():.2f} to {normalized.max():.2f}")
 
-# %%
-plots.image(train_set.images, train_set.labels, train_set.classes, index=0)
-
 # %% [markdown]
 # ## The structure
 #
@@ -108,7 +79,7 @@ plots.image(train_set.images, train_set.labels, train_set.classes, index=0)
 # be enough to tell.
 
 # %%
-report.source(models.Network, models.conv, models.mix, models.structure)
+tables.source_code(layers.Network, s7.conv, layers.mix, s7.structure)
 
 # %% [markdown]
 # The first table below has the size of each layer's output and its parameters, the second its **receptive field** (RF):
@@ -118,8 +89,8 @@ report.source(models.Network, models.conv, models.mix, models.structure)
 # the jump is 2, sees 8 + 2 x 2 = 12. It may get larger than the image: the rest is padding, or cut off at the border.
 
 # %%
-structure_target = [Target("accuracy", ">=", 95.0), Target("epochs", "<", 15)]
-report.network(models.structure(), (1, 28, 28))
+structure_target = [Target("accuracy", ">=", 95.0), run.session.target("epochs")]
+tables.describe_network(s7.structure(), (1, 28, 28))
 
 # %% [markdown]
 # ### Result
@@ -129,10 +100,10 @@ report.network(models.structure(), (1, 28, 28))
 
 # %%
 structure_recipe = run.recipe(Recipe(epochs=2, lr=0.01, nesterov=False, schedule="one_cycle"))
-structure, structure_model = run.run("structure", models.structure, structure_recipe, data, structure_target, seeds=1)
+structure, structure_model = run.train_or_read("structure", s7.structure, structure_recipe, data, structure_target)
 
 # %%
-report.targets(structure)
+tables.target_table(structure)
 
 # %% [markdown]
 # ### Analysis
@@ -158,11 +129,11 @@ display(Markdown(
 # learn?
 
 # %%
-report.source(models.skeleton)
+tables.source_code(s7.skeleton)
 
 # %%
-skeleton_target = [Target("params", "<", 20_000), Target("accuracy", ">=", 98.5), Target("epochs", "<", 15)]
-report.network(models.skeleton(), (1, 28, 28))
+skeleton_target = [Target("params", "<", 20_000), Target("accuracy", ">=", 98.5), run.session.target("epochs")]
+tables.describe_network(s7.skeleton(), (1, 28, 28))
 
 # %% [markdown]
 # ### Result
@@ -171,13 +142,13 @@ report.network(models.skeleton(), (1, 28, 28))
 
 # %%
 skeleton_recipe = run.recipe(Recipe(epochs=14, lr=0.01, nesterov=False))
-skeleton, skeleton_model = run.run("skeleton", models.skeleton, skeleton_recipe, data, skeleton_target, seeds=1)
+skeleton, skeleton_model = run.train_or_read("skeleton", s7.skeleton, skeleton_recipe, data, skeleton_target)
 
 # %%
 plots.curves({"structure": structure["curve"], "skeleton": skeleton["curve"]})
 
 # %%
-report.targets(skeleton)
+tables.target_table(skeleton)
 
 # %% [markdown]
 # What it gets wrong, most confident mistakes first:
@@ -205,9 +176,9 @@ display(Markdown(
 
 # %%
 plots.receptive_field_growth({
-    "structure": receptive_field(models.structure(), (1, 28, 28)),
-    "skeleton": receptive_field(models.skeleton(), (1, 28, 28)),
+    "structure": receptive_field(s7.structure(), (1, 28, 28)),
+    "skeleton": receptive_field(s7.skeleton(), (1, 28, 28)),
 }, input_size=28)
 
 # %%
-report.side_by_side([run.over_seeds(structure), run.over_seeds(skeleton)])
+tables.summary_table([run.over_seeds(structure), run.over_seeds(skeleton)])

@@ -13,58 +13,35 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S7_mnist/2_regularization.ipynb)
 #
 # Three networks of the same layout, each one step from the one before. The first asks how few channels will do. The
-# second spends more of the 8,000 parameters where it helps. The third adds batch norm and dropout, which cost next to
+# second spends more of the budget where it helps. The third adds batch norm and dropout, which cost next to
 # nothing. Each is trained once: a tenth of a point between two of them may be chance.
 
-# %% tags=["setup"]
-# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
-import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-URL = "https://github.com/owner/small-cnn-course"
-clone = Path.cwd() / "small-cnn-course"
-folders = [Path.cwd(), *Path.cwd().parents, clone]
-ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
-
-
-def shell(*command: str, hint: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
-
-
-if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
-    ROOT = clone
-if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
-    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    missing = [name + versions for name, versions in needed
-               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
-    if missing:
-        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
-train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
-resume: bool = True  # go on where a run was stopped; False: train from the start
 
 # %%
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, models, plots, report
+from common import experiment, plots, tables
+from common.models import s7
 from common.targets import Target
 from common.training import Recipe, predict
 
-run = experiment.start("S7_mnist", "2_regularization", preset, seed, epochs, train, output, resume)
+run = experiment.start("S7_mnist", "2_regularization", preset, seed, epochs, output)
 shape = (1, 28, 28)
 
 # %% [markdown]
@@ -80,45 +57,45 @@ plots.samples(train_set.images, train_set.labels, train_set.classes, rows=2)
 
 # %%
 recipe = run.recipe(Recipe(epochs=14, lr=0.05, nesterov=False, schedule="one_cycle"))
-budget = [Target("params", "<", 8000), Target("epochs", "<", 15)]
+budget, goal = run.session.budget, run.session.goal
 
 # %% [markdown]
 # ## Reduced
 #
 # ### Target
 #
-# The skeleton with about half of its channels, under 8,000 parameters. Above 98.5 %, or the cut went too deep.
+# The skeleton with about half of its channels, within the budget. Above 98.5 %, or the cut went too deep.
 
 # %%
-report.source(models.reduced)
+tables.source_code(s7.reduced)
 
 # %%
 reduced_target = [*budget, Target("accuracy", ">=", 98.5)]
-report.network(models.reduced(), shape)
+tables.describe_network(s7.reduced(), shape)
 
 # %% [markdown]
 # ### Result
 
 # %%
-reduced, reduced_model = run.run("reduced", models.reduced, recipe, data, reduced_target, seeds=1)
+reduced, reduced_model = run.train_or_read("reduced", s7.reduced, recipe, data, reduced_target)
 
 # %%
 plots.curves({"reduced": reduced["curve"]})
 
 # %%
-report.targets(reduced)
+tables.target_table(reduced)
 
 # %% [markdown]
 # ### Analysis
 
 # %%
 display(Markdown(
-    f"{reduced['params']:,} parameters reach {report.accuracy(run.over_seeds(reduced))} %. On the training images the "
+    f"{reduced['params']:,} parameters reach {tables.accuracy(run.over_seeds(reduced))} %. On the training images the "
     f"accuracy is {reduced['train_accuracy']:.2f} %, which is {reduced['train_accuracy'] - reduced['accuracy']:+.2f} "
     f"points from the test set's. "
     + (f"For {stuck} epochs it only guessed: a network without a norm may take long to find its first direction. "
        if (stuck := sum(row["test_accuracy"] < 15 for row in reduced["curve"])) else "")
-    + f"{8000 - reduced['params']:,} parameters of the budget are still unused."
+    + f"{budget[0].limit - reduced['params']:,} parameters of the budget are still unused."
 ))
 
 # %% [markdown]
@@ -127,26 +104,26 @@ display(Markdown(
 # ### Target
 #
 # More parameters for the second block: there the map is 12 pixels wide and smaller, so a channel is cheap
-# to compute, and what it sees is already a piece of a digit. Above 98.7 %, still under 8,000.
+# to compute, and what it sees is already a piece of a digit. Above 98.7 %, still within the budget.
 
 # %%
-report.source(models.rebalanced)
+tables.source_code(s7.rebalanced)
 
 # %%
 rebalanced_target = [*budget, Target("accuracy", ">=", 98.7)]
-report.network(models.rebalanced(), shape)
+tables.describe_network(s7.rebalanced(), shape)
 
 # %% [markdown]
 # ### Result
 
 # %%
-rebalanced, rebalanced_model = run.run("rebalanced", models.rebalanced, recipe, data, rebalanced_target, seeds=1)
+rebalanced, rebalanced_model = run.train_or_read("rebalanced", s7.rebalanced, recipe, data, rebalanced_target)
 
 # %%
 plots.curves({"reduced": reduced["curve"], "rebalanced": rebalanced["curve"]})
 
 # %%
-report.targets(rebalanced)
+tables.target_table(rebalanced)
 
 # %% [markdown]
 # ### Analysis
@@ -155,9 +132,9 @@ report.targets(rebalanced)
 before, after = run.over_seeds(reduced), run.over_seeds(rebalanced)
 display(Markdown(
     f"{rebalanced['params'] - reduced['params']:,} more parameters, and the accuracy goes from "
-    f"{report.accuracy(before)} % to {report.accuracy(after)} % (n = {before['n']} and {after['n']}). The target of "
-    f"this session, 99.4 %, is still {99.4 - after['mean']:.2f} points away, with "
-    f"{8000 - rebalanced['params']:,} parameters left."
+    f"{tables.accuracy(before)} % to {tables.accuracy(after)} % (n = {before['n']} and {after['n']}). The target of "
+    f"this session, {goal.limit} %, is still {goal.limit - after['mean']:.2f} points away, with "
+    f"{budget[0].limit - rebalanced['params']:,} parameters left."
 ))
 
 # %% [markdown]
@@ -169,24 +146,24 @@ display(Markdown(
 # mix. Batch norm adds two parameters a channel. It should train faster, and to more than 99 %.
 
 # %%
-report.source(models.regularized_conv, models.regularized)
+tables.source_code(s7.regularized_conv, s7.regularized)
 
 # %%
 regularized_target = [*budget, Target("accuracy", ">=", 99.0)]
-report.network(models.regularized(), shape)
+tables.describe_network(s7.regularized(), shape)
 
 # %% [markdown]
 # ### Result
 
 # %%
-regularized, regularized_model = run.run(
-    "regularized", models.regularized, recipe, data, regularized_target, seeds=1)
+regularized, regularized_model = run.train_or_read(
+    "regularized", s7.regularized, recipe, data, regularized_target)
 
 # %%
 plots.curves({"reduced": reduced["curve"], "rebalanced": rebalanced["curve"], "regularized": regularized["curve"]})
 
 # %%
-report.targets(regularized)
+tables.target_table(regularized)
 
 # %% [markdown]
 # What it gets wrong, most confident mistakes first:
@@ -205,7 +182,7 @@ plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 final = run.over_seeds(regularized)
 display(Markdown(
     f"Batch norm and dropout together cost {regularized['params'] - rebalanced['params']} parameters and moved the "
-    f"accuracy from {report.accuracy(after)} % to {report.accuracy(final)} % (n = {after['n']} and {final['n']}). "
+    f"accuracy from {tables.accuracy(after)} % to {tables.accuracy(final)} % (n = {after['n']} and {final['n']}). "
     "After its first "
     f"epoch the network with batch norm is right on {regularized['curve'][0]['test_accuracy']:.2f} % of the test "
     f"images, the one without on {rebalanced['curve'][0]['test_accuracy']:.2f} %. With dropout the training accuracy, "
@@ -217,4 +194,4 @@ display(Markdown(
 # ## Side by side
 
 # %%
-report.side_by_side([before, after, final])
+tables.summary_table([before, after, final])

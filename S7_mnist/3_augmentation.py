@@ -9,53 +9,29 @@
 # ---
 
 # %% [markdown]
-# # S7.3 Augmentation and the learning rate: past 99.4 %, and our own network
+# # S7.3 Augmentation and the learning rate: our own network reaches the goal
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S7_mnist/3_augmentation.ipynb)
 #
 # The regularized network stays as it is; what changes is what it is shown and how fast it learns. First small rotations
 # and, as its source has it, a learning rate that drops when it stops paying; then shifts, scales and shears, and one
-# cycle again, with a peak six times as high. At the end our own networks: one that spends the 8,000 parameters
-# otherwise, one that needs far fewer.
+# cycle again, with a peak six times as high. At the end our own networks: one that spends the budget otherwise, one
+# that needs far less.
 
-# %% tags=["setup"]
-# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
-import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-URL = "https://github.com/owner/small-cnn-course"
-clone = Path.cwd() / "small-cnn-course"
-folders = [Path.cwd(), *Path.cwd().parents, clone]
-ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
-
-
-def shell(*command: str, hint: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
-
-
-if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
-    ROOT = clone
-if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
-    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    missing = [name + versions for name, versions in needed
-               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
-    if missing:
-        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
-train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
-resume: bool = True  # go on where a run was stopped; False: train from the start
 
 # %%
 from functools import partial
@@ -63,15 +39,16 @@ from functools import partial
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, layers, models, plots, report
+from common import experiment, layers, plots, tables
 from common.augmentation import augment
-from common.receptive_field import measured
+from common.models import s7
+from common.receptive_field import measure_field
 from common.targets import Target
 from common.training import Recipe, predict
 
-run = experiment.start("S7_mnist", "3_augmentation", preset, seed, epochs, train, output, resume)
+run = experiment.start("S7_mnist", "3_augmentation", preset, seed, epochs, output)
 shape = (1, 28, 28)
-budget = [Target("params", "<", 8000), Target("epochs", "<", 15)]
+budget, goal = run.session.budget, run.session.goal
 
 # %% [markdown]
 # ## The data, and how it is varied
@@ -93,7 +70,7 @@ varied = augment(train_set.images[few] / 255, draws, variation)
 plots.samples(varied, train_set.labels[few], train_set.classes, title="shifted, scaled, rotated, sheared: three draws")
 
 # %% [markdown]
-# ## Rotation, and a rate that drops on a plateau
+# ## Regularized, rotated: a rate that drops on a plateau
 #
 # ### Target
 #
@@ -104,48 +81,50 @@ plots.samples(varied, train_set.labels[few], train_set.classes, title="shifted, 
 # %%
 rotated_target = [*budget, Target("accuracy", ">=", 99.2)]
 rotated_recipe = run.recipe(Recipe(epochs=14, lr=0.05, schedule="plateau", validation=5000, augmentation=rotation))
-report.network(models.regularized(), shape)
+tables.describe_network(s7.regularized(), shape)
 
 # %% [markdown]
 # ### Result
 
 # %%
-rotated, rotated_model = run.run(
-    "rotated", models.regularized, rotated_recipe, data, rotated_target, seeds=1)
+regularized_rotated, _ = run.train_or_read(
+    "regularized_rotated", s7.regularized, rotated_recipe, data, rotated_target)
 
 # %%
-plots.curves({"rotated": rotated["curve"]})
+plots.curves({"rotated": regularized_rotated["curve"]})
 
 # %%
-report.targets(rotated)
+tables.target_table(regularized_rotated)
 
 # %% [markdown]
 # ### Analysis
 
 # %%
-rates = [row["lr"] for row in rotated["curve"]]
-drops = [row["epoch"] for row, before in zip(rotated["curve"][1:], rates, strict=False) if row["lr"] < before]
+rates = [row["lr"] for row in regularized_rotated["curve"]]
+drops = [row["epoch"] for row, before in zip(regularized_rotated["curve"][1:], rates, strict=False)
+         if row["lr"] < before]
 display(Markdown(
-    f"The network reaches {report.accuracy(run.over_seeds(rotated))} %. The rate dropped "
+    f"The network reaches {tables.accuracy(run.over_seeds(regularized_rotated))} %. The rate dropped "
     + (f"before epoch {' and '.join(map(str, drops))}" if drops else "not once")
     + ": a plateau must first be seen before it can be left, and the epochs spent on it are paid for. "
-    f"It is right on {rotated['train_accuracy']:.2f} % of the rotated training images and on "
-    f"{rotated['accuracy']:.2f} % of the test images"
-    + (": the training images are now the harder ones." if rotated["train_accuracy"] < rotated["accuracy"] else ".")
+    f"It is right on {regularized_rotated['train_accuracy']:.2f} % of the rotated training images and on "
+    f"{regularized_rotated['accuracy']:.2f} % of the test images"
+    + (": the training images are now the harder ones."
+       if regularized_rotated["train_accuracy"] < regularized_rotated["accuracy"] else ".")
 ))
 
 # %% [markdown]
-# ## One cycle
+# ## Regularized, one cycle
 #
 # ### Target
 #
 # The same network without its dropout, because varied images are hard enough; all four variations; a learning rate
 # that rises for a fifth of the training and then falls to zero, and a running average of the weights, which is what
-# is evaluated. The target of the session: 99.4 % in fewer than 15 epochs with fewer than 8,000 parameters.
+# is evaluated. The session's goal, within its budget.
 
 # %%
-without_dropout = partial(models.regularized, dropout=0.0)
-one_cycle_target = [*budget, Target("accuracy", ">=", 99.4)]
+without_dropout = partial(s7.regularized, dropout=0.0)
+one_cycle_target = [*budget, goal]
 one_cycle_recipe = run.recipe(Recipe(
     epochs=14, lr=0.3, schedule="one_cycle", average=0.99, augmentation=variation,
 ))
@@ -154,31 +133,31 @@ one_cycle_recipe = run.recipe(Recipe(
 # ### Result
 
 # %%
-one_cycle, one_cycle_model = run.run(
-    "one_cycle", without_dropout, one_cycle_recipe, data, one_cycle_target, seeds=5)
+regularized_one_cycle, _ = run.train_or_read(
+    "regularized_one_cycle", without_dropout, one_cycle_recipe, data, one_cycle_target)
 
 # %%
-plots.curves({"rotated, plateau": rotated["curve"], "varied, one cycle": one_cycle["curve"]})
+plots.curves({"rotated, plateau": regularized_rotated["curve"], "varied, one cycle": regularized_one_cycle["curve"]})
 
 # %%
-report.targets(one_cycle)
+tables.target_table(regularized_one_cycle)
 
 # %% [markdown]
 # ### Analysis
 
 # %%
-before, after = run.over_seeds(rotated), run.over_seeds(one_cycle)
+before, after = run.over_seeds(regularized_rotated), run.over_seeds(regularized_one_cycle)
 display(Markdown(
-    f"The same {one_cycle['params']:,} parameters: {report.accuracy(before)} % with the plateau, "
-    f"{report.accuracy(after)} % with one cycle (n = {before['n']} and {after['n']}). With one cycle the network "
-    f"{report.first_epoch(after, 99.4)}; with the plateau it {report.first_epoch(before, 99.4)}. "
+    f"The same {regularized_one_cycle['params']:,} parameters: {tables.accuracy(before)} % with the plateau, "
+    f"{tables.accuracy(after)} % with one cycle (n = {before['n']} and {after['n']}). With one cycle the network "
+    f"{tables.first_epoch(after, goal.limit)}; with the plateau it {tables.first_epoch(before, goal.limit)}. "
     "The high rate in the middle moves fast; the fall to zero settles. The average of the weights does in the middle "
     "of training some of what the fall does at its end. Which of the changes (schedule, peak, variation, average, no "
     "dropout, no images held out) brought how much, two networks can't say."
 ))
 
 # %% [markdown]
-# ## Our own network
+# ## Ours
 #
 # ### Target
 #
@@ -190,13 +169,13 @@ display(Markdown(
 # the second use on. What is saved in parameters is paid in time.
 
 # %%
-report.source(models.narrow, models.ours, layers.SeparablePool, layers.Repeated)
+tables.source_code(s7.narrow, s7.ours, layers.SeparablePool, layers.Repeated)
 
 # %%
-ours_target = [*budget, Target("accuracy", ">=", 99.4)]
+ours_target = [*budget, goal]
 print("Receptive field before the global average, measured (pixels of the image that have a gradient): {} x {}".format(
-    *measured(models.ours(), shape)))
-report.network(models.ours(), shape)
+    *measure_field(s7.ours(), shape)))
+tables.describe_network(s7.ours(), shape)
 
 # %% [markdown]
 # ### Result
@@ -207,18 +186,18 @@ report.network(models.ours(), shape)
 ours_recipe = run.recipe(
     Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.998, augmentation=variation), quick_epochs=11,
 )
-ours, ours_model = run.run("ours", models.ours, ours_recipe, data, ours_target)
+ours, ours_model = run.train_or_read("ours", s7.ours, ours_recipe, data, ours_target)
 
 # %%
-plots.curves({"regularized, one cycle": one_cycle["curve"], "ours": ours["curve"]})
+plots.curves({"regularized, one cycle": regularized_one_cycle["curve"], "ours": ours["curve"]})
 
 # %%
-report.targets(ours)
+tables.target_table(ours)
 
 # %% [markdown]
 # What it gets wrong, most confident mistakes first:
 
-# %%
+# %% tags=["figure-misclassified"]
 confidence, predictions = torch.softmax(predict(ours_model, test_set), 1).max(1)
 plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence)
 
@@ -229,24 +208,25 @@ plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 # ### Analysis
 
 # %%
-own = run.over_seeds(ours)
+ours_summary = run.over_seeds(ours)
 display(Markdown(
-    f"{ours['params']:,} parameters, {report.accuracy(own)} % (n = {own['n']}, worst seed {own['worst']:.2f} %), "
-    f"{report.gain(own, after)} from the network above. It {report.first_epoch(own, 99.4)}. "
+    f"{ours['params']:,} parameters, {tables.accuracy(ours_summary)} % (n = {ours_summary['n']}, worst seed "
+    f"{ours_summary['worst']:.2f} %), {tables.gain(ours_summary, after)} from the network above. "
+    f"It {tables.first_epoch(ours_summary, goal.limit)}. "
     f"{(predictions != test_set.labels).sum()} of {len(test_set.labels):,} test images are wrong; look at them above "
     "before you ask for more."
 ))
 
 # %% [markdown]
-# ## How small can it be?
+# ## Smallest
 #
 # ### Target
 #
-# How far down does 99.4 % hold? The same network with fewer channels and three repetitions: under 5,000 parameters.
+# How far down does the goal hold? The same network with fewer channels and three repetitions: under 5,000 parameters.
 
 # %%
-smallest_target = [Target("params", "<", 5000), Target("epochs", "<", 15), Target("accuracy", ">=", 99.4)]
-report.network(models.smallest(), shape)
+smallest_target = [Target("params", "<", 5000), *budget, goal]
+tables.describe_network(s7.smallest(), shape)
 
 # %% [markdown]
 # ### Result
@@ -255,37 +235,41 @@ report.network(models.smallest(), shape)
 smallest_recipe = run.recipe(Recipe(
     epochs=14, lr=0.3, schedule="one_cycle", average=0.998, augmentation=variation,
 ))
-smallest, smallest_model = run.run("smallest", models.smallest, smallest_recipe, data, smallest_target, seeds=5)
+smallest, _ = run.train_or_read("smallest", s7.smallest, smallest_recipe, data, smallest_target)
 
 # %%
 plots.curves({"ours": ours["curve"], "smallest": smallest["curve"]})
 
 # %%
-report.targets(smallest)
+tables.target_table(smallest)
 
 # %% [markdown]
 # ### Analysis
 
 # %%
-tiny = run.over_seeds(smallest)
+smallest_summary = run.over_seeds(smallest)
 display(Markdown(
-    f"{smallest['params']:,} parameters, {smallest['params'] / 8000:.0%} of the budget, reach "
-    f"{report.accuracy(tiny)} % (n = {tiny['n']}, worst seed {tiny['worst']:.2f} %): 99.4 % "
-    f"{'still holds' if tiny['mean'] >= 99.4 else 'does not hold'} here. On the varied training images it is right in "
-    f"{tiny['train_accuracy']:.2f} % of the cases, the larger network in {own['train_accuracy']:.2f} %: "
-    f"{own['train_accuracy'] - tiny['train_accuracy']:+.2f} points. On the test images the larger one gains "
-    f"{report.gain(own, tiny)} for {ours['params'] / smallest['params'] - 1:.0%} more parameters."
+    f"{smallest['params']:,} parameters, {smallest['params'] / budget[0].limit:.0%} of the budget, reach "
+    f"{tables.accuracy(smallest_summary)} % (n = {smallest_summary['n']}, worst seed "
+    f"{smallest_summary['worst']:.2f} %): the goal "
+    f"{'still holds' if smallest_summary['mean'] >= goal.limit else 'does not hold'} here. On the varied training "
+    f"images it is right in {smallest_summary['train_accuracy']:.2f} % of the cases, the larger network in "
+    f"{ours_summary['train_accuracy']:.2f} %: "
+    f"{ours_summary['train_accuracy'] - smallest_summary['train_accuracy']:+.2f} points. On the test images the larger "
+    f"one gains {tables.gain(ours_summary, smallest_summary)} for {ours['params'] / smallest['params'] - 1:.0%} "
+    "more parameters."
 ))
 
 # %% [markdown]
 # ## Side by side
 
-# %%
-plots.curves({result["model"].replace("_", " "): result["curve"] for result in (rotated, one_cycle, ours, smallest)})
+# %% tags=["figure-curves"]
+plots.curves({tables.title(result): result["curve"]
+              for result in (regularized_rotated, regularized_one_cycle, ours, smallest)})
 
 # %%
-summaries = [before, after, own, tiny]
-plots.per_seed({report.title(s): [r["accuracy"] for r in s["results"]] for s in summaries})
+summaries = [before, after, ours_summary, smallest_summary]
+plots.per_seed({tables.title(s): [r["accuracy"] for r in s["results"]] for s in summaries})
 
 # %%
-report.side_by_side(summaries)
+tables.summary_table(summaries)

@@ -15,45 +15,21 @@
 # Group norm takes the mean and deviation of a group of channels, in each image by itself. No image knows of another,
 # training and evaluation do the same, and a batch may be as small as one. Two groups here; the same four networks.
 
-# %% tags=["setup"]
-# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
-import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-URL = "https://github.com/owner/small-cnn-course"
-clone = Path.cwd() / "small-cnn-course"
-folders = [Path.cwd(), *Path.cwd().parents, clone]
-ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
-
-
-def shell(*command: str, hint: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
-
-
-if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
-    ROOT = clone
-if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
-    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    missing = [name + versions for name, versions in needed
-               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
-    if missing:
-        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
-train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
-resume: bool = True  # go on where a run was stopped; False: train from the start
 
 # %%
 from functools import partial
@@ -61,14 +37,15 @@ from functools import partial
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, models, plots, recipes, report
+from common import experiment, plots, recipes, tables
 from common.layers import make_norm
+from common.models import s8
 from common.targets import Target
 from common.training import Recipe, predict
 
-run = experiment.start("S8_norms", "3_group_norm", preset, seed, epochs, train, output, resume)
+run = experiment.start("S8_norms", "3_group_norm", preset, seed, epochs, output)
 shape = (3, 32, 32)
-budget = [Target("params", "<", 50_000), Target("epochs", "<=", 20)]
+budget, goal = run.session.budget, run.session.goal
 
 # %% [markdown]
 # ## What is normalized
@@ -98,7 +75,7 @@ data = train_set, test_set = run.data("cifar10")
 plots.samples(train_set.images, train_set.labels, train_set.classes, rows=2)
 
 # %% [markdown]
-# ## The network with the wide start
+# ## Widened input
 #
 # ### Target
 #
@@ -107,8 +84,8 @@ plots.samples(train_set.images, train_set.labels, train_set.classes, rows=2)
 
 # %%
 brief = [*budget, Target("accuracy", ">=", 60.0)]
-widened_input = partial(models.widened_input, "gn", dropout=0.01)
-report.network(widened_input(), shape)
+make_widened_input = partial(s8.widened_input, "gn", dropout=0.01)
+tables.describe_network(make_widened_input(), shape)
 
 # %% [markdown]
 # ### Result
@@ -117,13 +94,14 @@ report.network(widened_input(), shape)
 
 # %%
 widened_recipe = run.recipe(Recipe(epochs=8, lr=0.1), quick_epochs=3)
-widened, _ = run.run("widened_input", widened_input, widened_recipe, data, brief, norm="gn", seeds=1)
+widened_input, _ = run.train_or_read("widened_input", make_widened_input, widened_recipe, data, brief, norm="gn")
 
 # %%
-plots.curves({"widened input": widened["curve"]})
+plots.curves({"widened input": widened_input["curve"]})
 
 # %%
-report.targets(widened)
+tables.target_table(widened_input)
+
 
 # %% [markdown]
 # ### Analysis
@@ -134,12 +112,12 @@ def too_short(result) -> str:
 
 
 display(Markdown(
-    f"{widened['accuracy']:.2f} % on the test images after {widened['epochs']} epochs, "
-    f"{widened['train_accuracy']:.2f} % on the training images{too_short(widened)}."
+    f"{widened_input['accuracy']:.2f} % on the test images after {widened_input['epochs']} epochs, "
+    f"{widened_input['train_accuracy']:.2f} % on the training images{too_short(widened_input)}."
 ))
 
 # %% [markdown]
-# ## Norms after the transitions too
+# ## Transitions: a norm after them too
 #
 # ### Target
 #
@@ -147,32 +125,33 @@ display(Markdown(
 # in one cycle. Its source reports 73.99 %.
 
 # %%
-transitions = partial(models.transitions, "gn")
-report.network(transitions(), shape)
+make_transitions = partial(s8.transitions, "gn")
+tables.describe_network(make_transitions(), shape)
 
 # %% [markdown]
 # ### Result
 
 # %%
 transitions_recipe = run.recipe(Recipe(epochs=8, lr=0.1, schedule="one_cycle"), quick_epochs=3)
-after_all, _ = run.run("transitions", transitions, transitions_recipe, data, brief, norm="gn", seeds=1)
+transitions, _ = run.train_or_read("transitions", make_transitions, transitions_recipe, data, brief, norm="gn")
 
 # %%
-plots.curves({"widened input": widened["curve"], "transitions": after_all["curve"]})
+plots.curves({"widened input": widened_input["curve"], "transitions": transitions["curve"]})
 
 # %%
-report.targets(after_all)
+tables.target_table(transitions)
 
 # %% [markdown]
 # ### Analysis
 
 # %%
 display(Markdown(
-    f"{after_all['accuracy']:.2f} %, {report.gain(after_all, widened)} from the network above{too_short(after_all)}."
+    f"{transitions['accuracy']:.2f} %, {tables.gain(transitions, widened_input)} from the network above"
+    f"{too_short(transitions)}."
 ))
 
 # %% [markdown]
-# ## Under the budget, with our recipe
+# ## Budgeted, with our recipe
 #
 # ### Target
 #
@@ -180,61 +159,58 @@ display(Markdown(
 
 # %%
 recipe = run.recipe(recipes.S8, quick_epochs=3)
-budgeted = partial(models.budgeted, "gn")
-report.network(budgeted(), shape)
+make_budgeted = partial(s8.budgeted, "gn")
+tables.describe_network(make_budgeted(), shape)
 
 # %% [markdown]
 # ### Result
 
 # %%
-budgeted_target = [*budget, Target("accuracy", ">=", 70.0 if preset == "quick" else 79.0)]
-dense, dense_model = run.run("budgeted", budgeted, recipe, data, budgeted_target, norm="gn")
+budgeted_target = [*budget, run.at_least(79.0)]
+budgeted, _ = run.train_or_read("budgeted", make_budgeted, recipe, data, budgeted_target, norm="gn")
 
 # %%
-plots.curves({"transitions": after_all["curve"], "budgeted": dense["curve"]})
+plots.curves({"transitions": transitions["curve"], "budgeted": budgeted["curve"]})
 
 # %%
-report.targets(dense)
+tables.target_table(budgeted)
 
 # %% [markdown]
 # ### Analysis
 
 # %%
-dense_summary = run.over_seeds(dense)
-display(Markdown(
-    f"{report.accuracy(dense_summary)} % (n = {dense_summary['n']}). "
-    f"{report.learned_by_heart(dense, dense_model, train_set)}"
-))
+budgeted_summary = run.over_seeds(budgeted)
+Markdown(f"{tables.accuracy(budgeted_summary)} % (n = {budgeted_summary['n']}).")
 
 # %% [markdown]
-# ## Our own network
+# ## Ours
 #
 # ### Target
 #
 # The network with residual adds of notebook S8.2, whose every norm is now group norm: at least 83.5 %.
 
 # %%
-ours = partial(models.residual, "gn")
-report.network(ours(), shape)
+make_ours = partial(s8.ours, "gn")
+tables.describe_network(make_ours(), shape)
 
 # %% [markdown]
 # ### Result
 
 # %%
-ours_target = [*budget, Target("accuracy", ">=", 70.0 if preset == "quick" else 83.5)]
-own, own_model = run.run("ours", ours, recipe, data, ours_target, norm="gn")
+ours_target = [*budget, run.at_least(83.5)]
+ours, ours_model = run.train_or_read("ours", make_ours, recipe, data, ours_target, norm="gn")
 
 # %%
-plots.curves({"budgeted": dense["curve"], "ours": own["curve"]})
+plots.curves({"budgeted": budgeted["curve"], "ours": ours["curve"]})
 
 # %%
-report.targets(own)
+tables.target_table(ours)
 
 # %% [markdown]
 # What it gets wrong, most confident mistakes first:
 
 # %%
-confidence, predictions = torch.softmax(predict(own_model, test_set), 1).max(1)
+confidence, predictions = torch.softmax(predict(ours_model, test_set), 1).max(1)
 plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence, name="group norm")
 
 # %%
@@ -244,15 +220,15 @@ plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 # ### Analysis
 
 # %%
-summary = run.over_seeds(own)
+ours_summary = run.over_seeds(ours)
 display(Markdown(
-    f"{report.accuracy(summary)} % (n = {summary['n']}), {report.gain(summary, dense_summary)} from the network of "
-    f"plain convolutions above with the same recipe; it {report.first_epoch(summary, 70)}. "
-    f"Ours: {report.cost(ours(), shape)}; the other: {report.cost(budgeted(), shape)}."
+    f"{tables.accuracy(ours_summary)} % (n = {ours_summary['n']}), {tables.gain(ours_summary, budgeted_summary)} from "
+    f"the network of plain convolutions above with the same recipe; it {tables.first_epoch(ours_summary, goal.limit)}. "
+    f"Ours: {tables.cost(make_ours(), shape)}; the other: {tables.cost(make_budgeted(), shape)}."
 ))
 
 # %% [markdown]
 # ## Side by side
 
 # %%
-report.side_by_side([run.over_seeds(result) for result in (widened, after_all, dense, own)])
+tables.summary_table([run.over_seeds(result) for result in (widened_input, transitions, budgeted, ours)])

@@ -15,45 +15,21 @@
 # The same network, recipe and first weights, three norms. Which learns faster, which ends higher, which one depends on
 # the size of the batch, and what batch norm does when there is no batch.
 
-# %% tags=["setup"]
-# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
-import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-URL = "https://github.com/owner/small-cnn-course"
-clone = Path.cwd() / "small-cnn-course"
-folders = [Path.cwd(), *Path.cwd().parents, clone]
-ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
-
-
-def shell(*command: str, hint: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
-
-
-if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
-    ROOT = clone
-if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
-    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    missing = [name + versions for name, versions in needed
-               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
-    if missing:
-        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
-train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
-resume: bool = True  # go on where a run was stopped; False: train from the start
 
 # %%
 import copy
@@ -63,8 +39,9 @@ from functools import partial
 import torch
 from IPython.display import Markdown, display
 
-from common import experiment, models, plots, recipes, report
-from common.targets import Target
+from common import anatomy, experiment, plots, recipes, tables
+from common.models import s8
+from common.pretrained import pretrained
 from common.training import Recipe, evaluate, make_batches, predict
 
 here = "5_side_by_side"
@@ -73,7 +50,7 @@ names = {"bn": "batch norm", "gn": "group norm", "ln": "layer norm"}
 
 
 def experiment_of(notebook: str) -> experiment.Experiment:
-    return experiment.start("S8_norms", notebook, preset, seed, epochs, train, output, resume)
+    return experiment.start("S8_norms", notebook, preset, seed, epochs, output)
 
 
 run = experiment_of(here)
@@ -92,8 +69,7 @@ plots.normalized_together()
 #
 # ### Target
 #
-# Our network of the last notebooks under 50,000 parameters with each of the norms: 70 % within 20 epochs is what the
-# session asks for.
+# Our network of the last notebooks with each of the norms: the session's goal, within its budget.
 
 # %%
 data = train_set, test_set = run.data("cifar10")
@@ -101,8 +77,8 @@ plots.samples(train_set.images, train_set.labels, train_set.classes, rows=1)
 
 # %%
 recipe = run.recipe(recipes.S8, quick_epochs=3)
-target = [Target("params", "<", 50_000), Target("epochs", "<=", 20), Target("accuracy", ">=", 70.0)]
-print(experiment.summary(models.residual("bn"), shape))
+target = [*run.session.budget, run.session.goal]
+print(anatomy.torchsummary_table(s8.ours("bn"), shape))
 
 # %% [markdown]
 # ### Result
@@ -114,15 +90,15 @@ results, trained = {}, {}
 for norm, notebook in trained_in.items():
     print(names[norm])
     one = experiment_of(notebook) if preset == "full" else run
-    results[norm], trained[norm] = one.run(
-        "ours", partial(models.residual, norm), recipe, data, target, norm=norm)
+    results[norm], trained[norm] = one.train_or_read(
+        "ours", partial(s8.ours, norm), recipe, data, target, norm=norm)
 
-# %%
+# %% tags=["figure-curves"]
 plots.curves({names[norm]: result["curve"] for norm, result in results.items()})
 
 # %%
 for norm, result in results.items():
-    display(Markdown(f"**{names[norm]}**"), report.targets(result))
+    display(Markdown(f"**{names[norm]}**"), tables.target_table(result))
 
 # %% [markdown]
 # ### Analysis
@@ -132,7 +108,7 @@ for norm, result in results.items():
 # %%
 summaries = {norm: (experiment_of(trained_in[norm]) if preset == "full" else run).over_seeds(result)
              for norm, result in results.items()}
-report.side_by_side(list(summaries.values()))
+tables.summary_table(list(summaries.values()))
 
 # %%
 plots.per_seed({names[norm]: [one["accuracy"] for one in row["results"]] for norm, row in summaries.items()})
@@ -142,8 +118,9 @@ order = sorted(summaries, key=lambda norm: -summaries[norm]["mean"])
 first, *others = order
 display(Markdown(
     f"{names[first].capitalize()} has the highest mean: "
-    + "; ".join(f"{report.gain(summaries[first], summaries[norm])} from {names[norm]}" for norm in others) + ". "
-    + " ".join(f"With {names[norm]} the network {report.first_epoch(summaries[norm], 70)}." for norm in order)
+    + "; ".join(f"{tables.gain(summaries[first], summaries[norm])} from {names[norm]}" for norm in others) + ". "
+    + " ".join(f"With {names[norm]} the network {tables.first_epoch(summaries[norm], run.session.goal.limit)}."
+               for norm in order)
     + " The recipe is the same for all, and was chosen with batch norm (notebook S8.2): with a recipe of their own the "
     "others may gain."
 ))
@@ -163,6 +140,7 @@ def mistakes(norm: str):
     return plots.misclassified(test_set.images, test_set.labels, guess, test_set.classes, confidence, name=names[norm])
 
 
+# %% tags=["figure-misclassified"]
 mistakes("bn")
 
 # %%
@@ -170,6 +148,7 @@ mistakes("gn")
 
 # %%
 mistakes("ln")
+
 
 # %% [markdown]
 # ## What one norm gets right and the others don't
@@ -196,10 +175,11 @@ who_is_right(by_norm)
 # How much of that is the norm, and how much chance? Three networks with batch norm, which differ in their seed only:
 
 # %%
-by_seed = {f"seed {seed}": models.published("S8_norms/2_batch_norm", "ours", "bn", seed) for seed in range(3)}
+by_seed = {f"seed {seed}": pretrained("S8_norms/2_batch_norm", "ours", "bn", seed) for seed in range(3)}
 by_seed = {name: predict(model.to(test_set.images.device), test_set).argmax(1) == test_set.labels
            for name, model in by_seed.items()}
 who_is_right(by_seed)
+
 
 # %%
 def counts(right: dict) -> str:
@@ -208,6 +188,7 @@ def counts(right: dict) -> str:
 
 Markdown(f"Right alone, by norm: {counts(by_norm)}; by seed: {counts(by_seed)}. What lies in the range of the seeds "
          "may be chance.")
+
 
 # %%
 def only(norm: str):
@@ -246,8 +227,8 @@ for norm, size in itertools.product(names, sizes):
     if preset != "quick":
         short = run.recipe(Recipe(epochs=1, lr=0.1 * size / 128, batch_size=size, schedule="one_cycle",
                                   train_images=images, augmentation=(("crop", {"padding": 4}), ("flip", {}))))
-        result, _ = run.run(f"batch_{size}", partial(models.residual, norm), short, data,
-                            [Target("params", "<", 50_000)], norm=norm, seeds=1)
+        result, _ = run.train_or_read(f"ours_batch_{size}", partial(s8.ours, norm), short, data,
+                            run.session.budget, norm=norm)
         by_size[names[norm]][size] = result["accuracy"]
 
 # %%
@@ -273,6 +254,7 @@ if preset != "quick":
         "guess has 10 %). So the norm's part can't be told from that of the steps, and with one seed each a point more "
         "or less may be chance. What small batches do to a mean itself, the last section measures."
     ))
+
 
 # %% [markdown]
 # ## Training and evaluation

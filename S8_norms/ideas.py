@@ -6,24 +6,21 @@ it. Writes S8_norms/results/ideas.json, which notebook S8.2 shows. On every core
 
 import json
 import multiprocessing
-import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common.notebooks import ENVIRONMENT
-
-if __name__ == "__main__" and not ENVIRONMENT.items() <= os.environ.items():
-    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1"})
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common import experiment, models, recipes, results, training
+from common import experiment, recipes, training
 from common.data import hold_out, load, normalize
+from common.files import write
+from common.models import s8
 
 SHORT = replace(recipes.S8, epochs=4, train_images=15_000)
 HELD_OUT = 10_000
@@ -31,7 +28,7 @@ HELD_OUT = 10_000
 
 def with_momentum(momentum: float) -> nn.Module:
     """Our network whose running statistics follow a batch by so much."""
-    model = models.residual("bn")
+    model = s8.ours("bn")
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = momentum
@@ -40,14 +37,14 @@ def with_momentum(momentum: float) -> nn.Module:
 
 def with_dropout(dropout: nn.Module) -> nn.Module:
     """Our network with `dropout` before the average."""
-    model = models.residual("bn")
+    model = s8.ours("bn")
     model[-2] = nn.Sequential(dropout, model[-2])
     return model
 
 
 def whitening() -> nn.Module:
     """Our network whose first convolution is fixed: the 16 strongest directions of 3x3 patches, at equal variance."""
-    model, train = models.residual("bn"), hold_out(load("cifar10")[0], HELD_OUT)[0]
+    model, train = s8.ours("bn"), hold_out(load("cifar10")[0], HELD_OUT)[0]
     patches = F.unfold(normalize(train.images[:2000] / 255, "cifar10"), 3).transpose(1, 2).reshape(-1, 27)
     variance, directions = torch.linalg.eigh(torch.cov(patches.T))
     filters = (directions / (variance + 0.01).sqrt()).T.flip(0)[:16]
@@ -60,7 +57,7 @@ class SmallerFirst(nn.Module):
 
     def __init__(self, steps: int):
         super().__init__()
-        self.network, self.steps = models.residual("bn"), steps
+        self.network, self.steps = s8.ours("bn"), steps
 
     def forward(self, x):
         if self.training and self.steps > 0:
@@ -70,7 +67,7 @@ class SmallerFirst(nn.Module):
 
 
 def ours(norm: str = "bn"):
-    return lambda: models.residual(norm)
+    return lambda: s8.ours(norm)
 
 
 BY_CHANCE = {"alternating_flip": False, "augmentation": (*SHORT.augmentation, ("flip", {}))}
@@ -104,7 +101,8 @@ RUNS = [(idea, seed) for idea in IDEAS for seed in range(SEEDS.get(idea, 1))]
 def tried(run: tuple[str, int]) -> dict:
     (idea, seed), (make_model, recipe) = run, IDEAS[run[0]]
     train, held_out = hold_out(load("cifar10")[0], HELD_OUT)
-    history = training.fit(experiment.seeded(make_model, seed), train, held_out, recipe, seed, log=lambda line: None)
+    network = experiment.build(make_model, seed, train)
+    history = training.fit(network, train, held_out, recipe, seed, log=lambda line: None)
     last = history["curve"][-1]
     return {"idea": idea, "seed": seed, "accuracy": last["test_accuracy"], "train_accuracy": last["train_accuracy"],
             "seconds": sum(row["seconds"] for row in history["curve"]), **history["machine"],
@@ -116,11 +114,11 @@ def main() -> None:
     done = {(row["idea"], row["seed"]): row for row in (json.loads(path.read_text()) if path.exists() else [])}
     done = {run: row for run, row in done.items()
             if run in RUNS and row["recipe"] == json.loads(json.dumps(asdict(IDEAS[run[0]][1])))}
-    with multiprocessing.get_context("spawn").Pool() as pool:
+    with multiprocessing.get_context("spawn").Pool(initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for row in pool.imap_unordered(tried, [run for run in RUNS if run not in done]):
             done[row["idea"], row["seed"]] = row
             print(f"{row['accuracy']:.2f} %  {row['seconds']:.0f} s  {row['idea']}, seed {row['seed']}", flush=True)
-            results.write(path, json.dumps([done[run] for run in RUNS if run in done], indent=1) + "\n")
+            write(path, json.dumps([done[run] for run in RUNS if run in done], indent=1) + "\n")
 
 
 if __name__ == "__main__":

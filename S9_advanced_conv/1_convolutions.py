@@ -16,45 +16,21 @@
 # an output pixel sees, in how many weights they have and in how much they compute. No training here; everything is
 # exact, and takes seconds.
 
-# %% tags=["setup"]
-# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
-import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-URL = "https://github.com/owner/small-cnn-course"
-clone = Path.cwd() / "small-cnn-course"
-folders = [Path.cwd(), *Path.cwd().parents, clone]
-ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
-
-
-def shell(*command: str, hint: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
-
-
-if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
-    ROOT = clone
-if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
-    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    missing = [name + versions for name, versions in needed
-               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
-    if missing:
-        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
-train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
-resume: bool = True  # go on where a run was stopped; False: train from the start
 
 # %%
 from collections import OrderedDict
@@ -63,10 +39,10 @@ import torch
 from IPython.display import Markdown
 from torch import nn
 
-from common import experiment, plots, report
+from common import anatomy, experiment, plots, tables
 from common.receptive_field import receptive_field, window
 
-run = experiment.start("S9_advanced_conv", "1_convolutions", preset, seed, epochs, train, output, resume)
+run = experiment.start("S9_advanced_conv", "1_convolutions", preset, seed, epochs, output)
 torch.manual_seed(seed)
 inputs, outputs, side = 32, 64, 32
 
@@ -93,9 +69,9 @@ shape = (inputs, side, side)
 rows = []
 for name, layer in convolutions.items():
     out = tuple(layer(torch.zeros(1, *shape)).shape[1:])
-    macs = experiment.multiply_accumulates(layer, shape)
-    rows.append(f"| {name} | {' x '.join(map(str, out))} | {experiment.count_parameters(layer):,} | {macs / 1e6:.2f} "
-                f"| {macs / experiment.multiply_accumulates(standard, shape):.0%} |")
+    macs = anatomy.multiply_accumulates(layer, shape)
+    rows.append(f"| {name} | {' x '.join(map(str, out))} | {anatomy.count_parameters(layer):,} | {macs / 1e6:.2f} "
+                f"| {macs / anatomy.multiply_accumulates(standard, shape):.0%} |")
 Markdown("\n".join(["| convolution | output, C x H x W | parameters | million multiply-accumulates | of the 3x3 |",
                     "| --- | --- | ---: | ---: | ---: |", *rows]))
 
@@ -108,6 +84,7 @@ Markdown("\n".join(["| convolution | output, C x H x W | parameters | million mu
 
 # %%
 plots.footprints({name: window(layer, shape) for name, layer in convolutions.items()})
+
 
 # %% [markdown]
 # ## How far a stack of them sees
@@ -131,11 +108,11 @@ stacks = {
     "stride 2 in every layer": stack(*[{"stride": 2}] * 4),
     "1x1": nn.Sequential(*(nn.Conv2d(1, 1, 1, bias=False) for _ in range(4))),
 }
-tables = {name: receptive_field(layers, (1, 64, 64)) for name, layers in stacks.items()}
-plots.receptive_field_growth(tables)
+fields = {name: receptive_field(layers, (1, 64, 64)) for name, layers in stacks.items()}
+plots.receptive_field_growth(fields)
 
 # %%
-report.receptive_fields(tables["dilations 1, 2, 4, 8"])
+tables.receptive_field_table(fields["dilations 1, 2, 4, 8"])
 
 # %% [markdown]
 # ## The checkerboard

@@ -17,45 +17,21 @@
 # brief by the library albumentations, an image at a time on the CPU, and the same three as arithmetic on a whole
 # batch.
 
-# %% tags=["setup"]
-# Set-up, the same cell in every notebook: it finds the course's code, or fetches it where only this notebook is.
-import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-URL = "https://github.com/owner/small-cnn-course"
-clone = Path.cwd() / "small-cnn-course"
-folders = [Path.cwd(), *Path.cwd().parents, clone]
-ROOT = next((folder for folder in folders if (folder / "common" / "experiment.py").is_file()), None)
-
-
-def shell(*command: str, hint: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{hint} ({(done.stderr.strip() or command[0]).splitlines()[-1]})")
-
-
-if ROOT is None:
-    shell("git", "clone", "--depth", "1", URL, str(clone), hint=f"no {URL}: is that right, and a network there?")
-    ROOT = clone
-if ROOT == clone:  # install what is missing, but leave torch and whatever else is there as it is
-    needed = re.findall(r"^([\w-]+)(\S*)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    missing = [name + versions for name, versions in needed
-               if name not in ("torch", "torchvision") and importlib.util.find_spec(name) is None]
-    if missing:
-        shell(sys.executable, "-m", "pip", "install", *missing, hint=f"can't install {', '.join(missing)}")
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
 
 # %% tags=["parameters"]
-preset: str = "quick"  # smoke (seconds, for tests), quick (what `make run` does) or full (as the outputs below)
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
 seed: int = 0  # random seed of the run
 epochs: int = None  # training epochs; None: as the preset says
-train: str = "missing"  # missing: read fresh results, train the others; always: train again; never: only read
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
-resume: bool = True  # go on where a run was stopped; False: train from the start
 
 # %%
 import statistics
@@ -68,7 +44,7 @@ from common import experiment, plots
 from common.augmentation import BRIEF, BRIEF_BATCHED, augment
 from common.data import MEAN
 
-run = experiment.start("S9_advanced_conv", "2_augmentation", preset, seed, epochs, train, output, resume)
+run = experiment.start("S9_advanced_conv", "2_augmentation", preset, seed, epochs, output)
 train_set, _ = run.data("cifar10")
 generator = torch.Generator(train_set.images.device).manual_seed(seed)
 
@@ -124,6 +100,7 @@ copies = before[:1].expand(2048 if preset != "smoke" else 128, -1, -1, -1)
 first, second, ours = (augment(copies, generator, steps).mean(0) for steps in (BRIEF, BRIEF, BRIEF_BATCHED))
 print(f"largest difference of two mean images, both by albumentations: {(first - second).abs().max():.3f} of 1")
 print(f"one by albumentations, one by the batch:                       {(first - ours).abs().max():.3f} of 1")
+
 
 # %% [markdown]
 # ## What they cost

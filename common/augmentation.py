@@ -54,17 +54,16 @@ def affine(images: Tensor, generator: Generator, shift: float = 0.0, scale: floa
     along each axis of up to +-`shift` of the image's side (times the factor). What comes in at the border is
     `fill`, or black where it is None.
     """
-    n, _, height, width = images.shape
+    height, width = images.shape[2:]
     angle = _uniform(images, generator, -rotate, rotate).flatten() * math.pi / 180
     slant = _uniform(images, generator, -shear, shear).flatten() * math.pi / 180
     factor = _uniform(images, generator, 1 - scale, 1 + scale).flatten()
     # The matrix maps an output position to the input position that it shows: the inverse of the image's motion.
     cos, sin = torch.cos(angle) / factor, torch.sin(angle) / factor
-    matrix = torch.zeros(n, 2, 3, device=images.device)
-    matrix[:, 0, 0], matrix[:, 0, 1] = cos, (sin + cos * torch.tan(slant)) * height / width
-    matrix[:, 1, 0], matrix[:, 1, 1] = -sin * width / height, cos - sin * torch.tan(slant)
-    matrix[:, :, 2] = _uniform(images, generator, -2 * shift, 2 * shift, columns=2)  # the side is 2 units long
-    return _resample(images, generator, matrix, p, fill)
+    x, y = _uniform(images, generator, -2 * shift, 2 * shift, columns=2).T  # the side is 2 units long
+    matrix = torch.stack([cos, (sin + cos * torch.tan(slant)) * height / width, x,
+                          -sin * width / height, cos - sin * torch.tan(slant), y], 1)
+    return _resample(images, generator, matrix.view(-1, 2, 3), p, fill)
 
 
 def shift_scale_rotate(images: Tensor, generator: Generator, shift: float = 0.0625, scale: float = 0.1,
@@ -75,17 +74,15 @@ def shift_scale_rotate(images: Tensor, generator: Generator, shift: float = 0.06
     height are scaled by factors of their own in 1 +- `scale`, and a shift of up to +-`shift` of the side is cut down to
     whole pixels, towards zero.
     """
-    n, _, height, width = images.shape
+    height, width = images.shape[2:]
     angle = _uniform(images, generator, -rotate, rotate).flatten() * math.pi / 180
     factor_x, factor_y = _uniform(images, generator, 1 - scale, 1 + scale, columns=2).T
     sides = torch.tensor([width, height], device=images.device)
     moved = (_uniform(images, generator, -shift, shift, columns=2) * sides).trunc() * 2 / sides  # a side is 2 units
     cos, sin = torch.cos(angle), torch.sin(angle)
-    matrix = torch.zeros(n, 2, 3, device=images.device)
-    matrix[:, 0, 0], matrix[:, 0, 1] = cos / factor_x, sin / factor_x * height / width
-    matrix[:, 1, 0], matrix[:, 1, 1] = -sin / factor_y * width / height, cos / factor_y
-    matrix[:, :, 2] = -(matrix[:, :, :2] @ moved[:, :, None]).squeeze(2)
-    return _resample(images, generator, matrix, p, fill)
+    turned = torch.stack([cos / factor_x, sin / factor_x * height / width,
+                          -sin / factor_y * width / height, cos / factor_y], 1).view(-1, 2, 2)
+    return _resample(images, generator, torch.cat([turned, -(turned @ moved[:, :, None])], 2), p, fill)
 
 
 def cutout(images: Tensor, generator: Generator, size: int = 16, fill: tuple[float, ...] = (0.0,),
@@ -94,11 +91,10 @@ def cutout(images: Tensor, generator: Generator, size: int = 16, fill: tuple[flo
     n, _, height, width = images.shape
     top = torch.randint(height - size + 1, (n, 1), generator=generator, device=images.device)
     left = torch.randint(width - size + 1, (n, 1), generator=generator, device=images.device)
-    rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
-    inside = ((rows >= top) & (rows < top + size))[:, None, :, None] & ((columns >= left) & (columns < left + size))[
-        :, None, None, :]
-    inside = inside & (_uniform(images, generator, 0, 1) < p)
-    return torch.where(inside, _color(images, fill), images)
+    row, column = (torch.arange(side, device=images.device) for side in (height, width))
+    rows, columns = (row >= top) & (row < top + size), (column >= left) & (column < left + size)
+    covered = rows[:, None, :, None] & columns[:, None, None, :] & (_uniform(images, generator, 0, 1) < p)
+    return torch.where(covered, _color(images, fill), images)
 
 
 def albumentations(images: Tensor, generator: Generator, transforms: tuple) -> Tensor:
@@ -107,13 +103,16 @@ def albumentations(images: Tensor, generator: Generator, transforms: tuple) -> T
     `transforms` is a sequence of (class name, keyword arguments), e.g. (("HorizontalFlip", {"p": 0.5}),). The images
     are given to it as bytes, so a fill is in 0..255. Notebook S9.2 says what it costs.
 
-    Raises ValueError for a transform that albumentations doesn't have or for an argument that it would ignore.
+    Raises ValueError for a transform that albumentations doesn't have, for an argument that it would ignore, and for a
+    pipeline that returns anything but bytes of the same height, width and channels.
     """
     seed = torch.randint(2**31, (), generator=generator, device=generator.device).item()
     pipeline = make_pipeline(transforms, seed)
     pictures = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    changed = torch.stack([torch.from_numpy(pipeline(image=picture)["image"]) for picture in pictures])
-    return changed.permute(0, 3, 1, 2).to(images.device) / 255
+    varied = [pipeline(image=picture)["image"] for picture in pictures]
+    for picture, image in zip(pictures, varied, strict=True):
+        _require_same_kind(picture, image, transforms)
+    return torch.stack([torch.from_numpy(image) for image in varied]).permute(0, 3, 1, 2).to(images.device) / 255
 
 
 def make_pipeline(transforms: tuple, seed: int | None = None):
@@ -155,9 +154,14 @@ def _color(images: Tensor, fill: tuple[float, ...]) -> Tensor:
     return torch.tensor(fill, device=images.device).view(1, -1, 1, 1)
 
 
-AUGMENTATIONS = {"flip": flip, "crop": crop, "affine": affine, "shift_scale_rotate": shift_scale_rotate,
-                 "cutout": cutout, "albumentations": albumentations}
+def _require_same_kind(given, made, step) -> None:
+    """Raise ValueError where `step` made images of another type or shape than those it was given."""
+    given, made = (f"{type(images).__name__} of {images.dtype}, {tuple(images.shape)}" for images in (given, made))
+    if given != made:
+        raise ValueError(f"{step} turned {given} into {made}: leave out what changes the images' type or shape")
 
+
+AUGMENTATIONS = {step.__name__: step for step in (flip, crop, affine, shift_scale_rotate, cutout, albumentations)}
 
 # The transforms that the brief of session 9 names, and the same three a batch at a time. The fill is CIFAR-10's mean.
 FILL = tuple(round(255 * value) for value in MEAN["cifar10"])
@@ -176,9 +180,13 @@ BRIEF_BATCHED = (
 
 
 def augment(images: Tensor, generator: Generator, steps) -> Tensor:
-    """Apply `steps`, a sequence of (name, keyword arguments), in order; raises ValueError for an unknown name."""
+    """Apply `steps`, a sequence of (name, keyword arguments), in order.
+
+    Raises ValueError for an unknown name and for a step that changes the images' type or shape.
+    """
     for name, options in steps:
         if name not in AUGMENTATIONS:
             raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(AUGMENTATIONS)}")
-        images = AUGMENTATIONS[name](images, generator, **options)
+        given, images = images, AUGMENTATIONS[name](images, generator, **options)
+        _require_same_kind(given, images, name)
     return images

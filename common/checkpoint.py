@@ -7,50 +7,48 @@ from pathlib import Path
 import torch
 from torch import Generator
 
-from common import results
+from common import files
 
 
-def save(path: Path, about: dict, history: dict, parts: dict, generator: Generator) -> None:
+def write(path: Path, about: dict, history: dict, parts: dict, generator: Generator) -> None:
     """Write a checkpoint to `path`, whole or not at all.
 
-    `about` says whose it is, `history` is what the run has to tell so far: plain numbers and texts in lists and dicts.
-    `parts` are the objects with a state_dict (model, optimizer, schedule, average), `generator` draws order and
-    augmentation. The state of torch's own generators, which dropout draws from, is kept too.
+    `about` says whose it is; `history` is what the run has to tell so far, in lists and dicts; `parts` are the objects
+    with a state_dict (model, optimizer, ...), or None; `generator` draws order and augmentation. The state of torch's
+    own generators, which dropout draws from, is kept too.
     """
     content = io.BytesIO()
-    torch.save({"about": about, "history": history, "generator": generator.get_state(), "random": random_states(),
-                "parts": {name: part.state_dict() for name, part in parts.items()}}, content)
-    results.write(path, content.getvalue())
+    torch.save({"about": about, "history": history, "generator": generator.get_state(),
+                "random": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
+                "parts": {name: part.state_dict() for name, part in parts.items() if part is not None}}, content)
+    files.write(path, content.getvalue())
 
 
-def load(path: Path, about: dict) -> dict:
-    """Return the checkpoint at `path`, for `restore`; the file is read as tensors, numbers and texts, and runs no code.
+def find_unfinished(path: Path, about: dict, log) -> dict | None:
+    """Return the checkpoint at `path` for `restore`, or None where there is none of the run that `about` describes.
 
-    Raises ValueError where it is damaged, or belongs to a run that `about` doesn't describe.
+    Which it is goes to `log`. The file is read as tensors, numbers and texts, and runs no code.
     """
+    if not path.exists():
+        return None
     try:
         damaged = zipfile.ZipFile(path).testzip()  # torch.load doesn't compare the checksums
-        saved = None if damaged else torch.load(path, "cpu", weights_only=True)
-        missing = saved is None or {"about", "history", "generator", "random", "parts"} - saved.keys()
+        saved = {} if damaged else torch.load(path, "cpu", weights_only=True)
+        other = [key for key in about if saved["about"].get(key) != about[key]]
     except Exception:  # a damaged file fails in many ways
-        missing = True
-    if missing:
-        raise ValueError("it is damaged")
-    if other := [key for key in about if saved["about"].get(key) != about[key]]:
-        raise ValueError(f"it is of another {' and '.join(other)}")
+        log(f"the checkpoint {path} is not used: it is damaged")
+        return None
+    if other:
+        log(f"the checkpoint {path} is not used: it is of a run with another {' and '.join(other)}")
+        return None
+    log(f"goes on from {path} after epoch {len(saved['history']['curve'])}")
     return saved
 
 
 def restore(saved: dict, parts: dict, generator: Generator) -> None:
-    """Set `parts` and every generator to what a checkpoint (see `load`) says."""
-    for name, part in parts.items():
-        part.load_state_dict(saved["parts"][name])
+    """Set `parts` and every generator to what a checkpoint says."""
+    for name, state in saved["parts"].items():
+        parts[name].load_state_dict(state)
     generator.set_state(saved["generator"])
     torch.set_rng_state(saved["random"]["cpu"])
-    if "cuda" in saved["random"]:
-        torch.cuda.set_rng_state_all(saved["random"]["cuda"])
-
-
-def random_states() -> dict:
-    cuda = {"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_available() else {}
-    return {"cpu": torch.get_rng_state(), **cuda}
+    torch.cuda.set_rng_state_all(saved["random"]["cuda"][: torch.cuda.device_count()])

@@ -5,39 +5,22 @@ import os
 import sys
 import tarfile
 import types
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from filelock import FileLock
 from torch import Tensor
 
-from common import results
+from common import files
 from common.download import DownloadError, checksum, fetch
 
+# The registry's Linux wheels of torchvision are CUDA builds. Beside a CPU-only torch their operators don't load, and
+# the import dies while it registers shapes for them. The course uses none: an empty module in that place is enough.
+if torch.version.cuda is None:
+    sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
+from torchvision import datasets  # noqa: E402
 
-def _import_datasets():
-    """Import `torchvision.datasets`, also beside a CPU-only torch.
-
-    The registry's Linux wheels of torchvision are CUDA builds. Next to a CPU-only torch their compiled operators do
-    not load, and the import dies while it registers shapes for them. The course uses none of these operators, so an
-    empty module in place of that registration is enough.
-    """
-    try:
-        import torchvision.datasets
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
-        import torchvision.datasets
-    return torchvision.datasets
-
-
-datasets = _import_datasets()
-# Else torchvision prefers an old MNIST/processed/*.pt, which nobody checked, to the files that `find` checks.
-datasets.MNIST._check_legacy_exist = lambda self: False
 ROOT = Path(__file__).resolve().parent.parent
 
 # Mean and standard deviation of each channel over all pixels of the training images, scaled to [0, 1].
@@ -70,17 +53,21 @@ class DataError(Exception):
     """The data set is missing, incomplete or damaged; the message says what to do."""
 
 
-class Dataset(NamedTuple):
-    """One split of a data set."""
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a data set; its length is the number of images."""
 
     name: str  # "mnist" or "cifar10"
     images: Tensor  # uint8, (N, C, H, W)
     labels: Tensor  # int64, (N,)
     classes: tuple[str, ...]
 
+    def __len__(self) -> int:
+        return len(self.images)
+
     def __getitem__(self, index) -> "Dataset":
         """The images that `index` (a slice or a tensor of positions) selects, as a data set."""
-        return self._replace(images=self.images[index], labels=self.labels[index])
+        return replace(self, images=self.images[index], labels=self.labels[index])
 
 
 def load(name: str, device: str | torch.device = "cpu") -> tuple[Dataset, Dataset]:
@@ -94,27 +81,22 @@ def load(name: str, device: str | torch.device = "cpu") -> tuple[Dataset, Datase
     if name not in FILES:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(FILES)}")
     folder = find(name) or download(name)
-    dataset = datasets.MNIST if name == "mnist" else datasets.CIFAR10
-    splits = [dataset(str(folder), train=train) for train in (True, False)]
-    return tuple(_as_tensors(name, split, device) for split in splits)
+    return tuple(_read(name, folder, train, device) for train in (True, False))
 
 
 def find(name: str) -> Path | None:
     """Return the first folder of the search order which holds the checked files of `name`, or None.
 
-    Raises DataError when $DATA_DIR is no readable folder, or when files are there but incomplete or damaged.
+    Raises DataError when $DATA_DIR is no readable folder, or when files are incomplete or damaged.
     """
     chosen = os.environ.get("DATA_DIR")
     if chosen and not (os.path.isdir(chosen) and os.access(chosen, os.R_OK | os.X_OK)):
         raise DataError(f"DATA_DIR={chosen} is not a readable folder; correct it, or unset it to use data/")
     folders = [ROOT / "data", ROOT.parent / "shared" / "data"]
     for folder in [Path(chosen), *folders] if chosen else folders:
-        there = [file for file in FILES[name] if _exists(folder / file)]
-        if len(there) < len(FILES[name]) and folder == ROOT / "data":  # a download was stopped, or never begun
-            continue
-        if there:
-            for file, md5 in FILES[name].items():
-                _check(folder / file, md5)
+        there = [os.path.exists(folder / file) for file in FILES[name]]
+        if all(there) or (any(there) and folder != ROOT / "data"):  # some are in data/: a download that goes on
+            _verify(folder, name)
             return folder
     return None
 
@@ -129,15 +111,15 @@ def download(name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{name}.lock"):
             for archive, md5 in ARCHIVES[name].items():
-                if not all((folder / file).exists() for file in contents(archive, name)):
+                wanted = contents(archive, name)
+                if not all((folder / file).exists() for file in wanted):
                     urls = [mirror + archive for mirror in MIRRORS[name]]
-                    unpack(fetch(urls, folder / archive, md5), folder, name)
+                    unpack(fetch(urls, folder / archive, md5), wanted, folder)
     except (OSError, DownloadError) as error:
         raise DataError(f"{name} could not be downloaded into {folder} ({error}); check the network and the folder's "
                         f"permissions, or place these files there by hand: {', '.join(FILES[name])}"
-                        + (f" (DATA_DIR={chosen} has none of them)" if chosen else "")) from error
-    for file, md5 in FILES[name].items():
-        _check(folder / file, md5)
+                        + (f" (DATA_DIR={chosen} has none that can be read)" if chosen else "")) from error
+    _verify(folder, name)
     return folder
 
 
@@ -146,47 +128,42 @@ def contents(archive: str, name: str) -> list[str]:
     return list(FILES[name]) if archive.endswith(".tar.gz") else [f"MNIST/raw/{archive.removesuffix('.gz')}"]
 
 
-def unpack(archive: Path, folder: Path, name: str) -> None:
-    """Write the files of `name` that `archive` holds into `folder`, each in one step, and delete the archive."""
-    files = contents(archive.name, name)
+def unpack(archive: Path, wanted: list[str], folder: Path) -> None:
+    """Write the `wanted` files of `archive` into `folder`, each in one step, and delete the archive."""
     if archive.name.endswith(".tar.gz"):
         with tarfile.open(archive) as tar:
-            for file in files:
-                results.write(folder / file, tar.extractfile(file).read())
+            for file in wanted:
+                files.write(folder / file, tar.extractfile(file).read())
     else:
-        results.write(folder / files[0], gzip.decompress(archive.read_bytes()))
+        files.write(folder / wanted[0], gzip.decompress(archive.read_bytes()))
     archive.unlink()
 
 
-def _exists(path: Path) -> bool:
-    """Whether `path` is there, or may not be looked at: `_check` says so then."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        pass
-    return True
+def _verify(folder: Path, name: str) -> None:
+    """Raise DataError for the first file of `name` in `folder` that is missing, unreadable or damaged."""
+    chosen = Path(os.environ.get("DATA_DIR", "")) == folder
+    todo = f"put the official file there, or {'unset DATA_DIR' if chosen else 'delete its folder to download it'}"
+    for file, md5 in FILES[name].items():
+        try:
+            found = checksum(folder / file)
+        except FileNotFoundError:
+            raise DataError(f"{folder / file} is missing: {todo}") from None
+        except OSError as error:
+            raise DataError(f"{folder / file} can't be read ({error.strerror}): make it readable, or {todo}") from error
+        if found != md5:
+            raise DataError(f"{folder / file} is damaged (md5 {found}, expected {md5}): {todo}")
 
 
-def _check(path: Path, md5: str) -> None:
-    """Raise DataError unless the file at `path` has the checksum `md5`."""
-    place = "or unset DATA_DIR" if os.environ.get("DATA_DIR") else "or delete its folder to have it downloaded"
-    try:
-        found = checksum(path)
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing: put the official file there, {place}") from None
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({error.strerror}): make it readable, {place}") from error
-    if found != md5:
-        raise DataError(f"{path} is damaged (md5 {found}, expected {md5}): put the official file there, {place}")
-
-
-def _as_tensors(name: str, split, device) -> Dataset:
-    images = torch.as_tensor(split.data)
-    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
-    classes = tuple(label.split(" - ")[0] for label in split.classes)
-    return Dataset(name, images.contiguous().to(device), torch.as_tensor(split.targets).to(device), classes)
+def _read(name: str, folder: Path, train: bool, device: str | torch.device) -> Dataset:
+    if name == "mnist":
+        path = folder / "MNIST" / "raw" / ("train" if train else "t10k")
+        images = datasets.mnist.read_image_file(f"{path}-images-idx3-ubyte").unsqueeze(1)
+        labels, classes = datasets.mnist.read_label_file(f"{path}-labels-idx1-ubyte"), "0123456789"
+    else:
+        split = datasets.CIFAR10(str(folder), train)
+        images = torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous()
+        labels, classes = torch.tensor(split.targets), split.classes
+    return Dataset(name, images.to(device), labels.to(device), tuple(classes))
 
 
 def hold_out(train: Dataset, size: int, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -194,9 +171,9 @@ def hold_out(train: Dataset, size: int, seed: int = 0) -> tuple[Dataset, Dataset
 
     The same seed gives the same split. Raises ValueError when nothing would be left on either side.
     """
-    if not 0 < size < len(train.labels):
-        raise ValueError(f"a validation set of {size} images can't be held out of {len(train.labels)}")
-    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed))
+    if not 0 < size < len(train):
+        raise ValueError(f"a validation set of {size} images can't be held out of {len(train)}")
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
     order = order.to(train.labels.device)
     return train[order[size:]], train[order[:size]]
 

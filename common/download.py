@@ -10,17 +10,13 @@ from tqdm import tqdm
 
 TIMEOUT = 10, 30  # seconds to connect, and without a byte
 TRIES, FRUITLESS = 20, 3  # per mirror: in all, and in a row without a byte gained
-PAUSE = 2.0  # seconds before the second try; doubled before each further one
-SLOWEST, PATIENCE = 1000, 60  # bytes a second, over so many seconds: a slower connection is given up
+PAUSE = 2.0  # seconds before another try; times 2 and 3 after fruitless ones
+SLOWEST, PATIENCE = 1000, 60  # bytes a second, over so many seconds: a slower mirror is left
 CHUNK = 1 << 12
 
 
 class DownloadError(Exception):
-    """No mirror had the file; the message has a reason for each."""
-
-
-class Refused(Exception):
-    """A mirror doesn't have the file: there is no use in asking again."""
+    """A mirror, or none of them, has the file or sends it fast enough; the message says why."""
 
 
 def fetch(urls: list[str], path: Path, md5: str) -> Path:
@@ -31,78 +27,68 @@ def fetch(urls: list[str], path: Path, md5: str) -> Path:
 
     Raises DownloadError, naming every mirror and its reason, OSError when `path` can't be written.
     """
-    if path.exists() and checksum(path) == md5:
-        return path
     part, reasons = path.with_name(f"{path.name}.part"), []
-    if part.exists() and checksum(part) == md5:  # killed just before the end
-        part.replace(path)
-        return path
+    for file in (path, part):  # killed just before the end, the part is whole
+        if file.exists() and checksum(file) == md5:
+            return file.replace(path)
     for url in urls:
         try:
-            from_mirror(url, part, md5)
-        except (Refused, requests.RequestException) as error:
+            receive_all(url, part, md5)
+            return part.replace(path)
+        except (DownloadError, requests.RequestException) as error:
             reasons.append(f"{url}: {reason(error)}")
-        else:
-            part.replace(path)
-            return path
     raise DownloadError("; ".join(reasons))
 
 
-def from_mirror(url: str, part: Path, md5: str) -> None:
-    """Fill `part` from `url` until its checksum is `md5`; raises Refused, or requests' error of the last try."""
+def receive_all(url: str, part: Path, md5: str) -> None:
+    """Fill `part` from `url` until its checksum is `md5`; raises DownloadError, or requests' error of the last try."""
     fruitless, mixed = 0, part.exists()  # with what another mirror sent
-    for tries in range(1, TRIES + 1):
+    for _ in range(TRIES):
         before = size(part)
         try:
             receive(url, part)
         except requests.RequestException:
             fruitless = 0 if size(part) > before else fruitless + 1
-            if fruitless == FRUITLESS or tries == TRIES:
+            if fruitless == FRUITLESS:
                 raise
-            time.sleep(PAUSE * 2 ** max(0, fruitless - 1))
+            time.sleep(PAUSE * (1 + fruitless))
             continue
         if checksum(part) == md5:
             return
         part.unlink()
         if not mixed:
-            break
+            raise DownloadError("it sent another file (wrong checksum)")
         mixed = False
-    raise Refused("it sent another file (wrong checksum)")
+    raise DownloadError(f"it broke off {TRIES} times")
 
 
 def receive(url: str, part: Path) -> None:
-    """Append to `part` what `url` has beyond it; raises Refused, or requests' error when the connection fails."""
+    """Append to `part` what `url` has beyond it; raises DownloadError, or requests' error of a failed connection."""
     have = size(part)
-    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == 416:  # nothing beyond it: the checksum will tell whether it is the file
+        if have and answer.status_code == 416:  # nothing beyond it: the checksum will tell whether it is the file
             return
         if 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
-            raise Refused(f"{answer.status_code} {answer.reason}")
+            raise DownloadError(f"{answer.status_code} {answer.reason}")
         answer.raise_for_status()
-        resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        start = have if resumed else 0
-        length = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
-        if not resumed and length is not None and length < have:  # a page that asks to log in, say
-            raise Refused("it sent another file (too short)")
-        with part.open("ab" if resumed else "wb") as file, progress(part, start, length) as bar:
-            window, received = time.monotonic(), 0
+        start = have if answer.headers.get("Content-Range", "").startswith(f"bytes {have}-") else 0
+        total = start + int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
+        if total is not None and total < have:  # a page that asks to log in, say
+            raise DownloadError("it sent another file (too short)")
+        bar = tqdm(desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, unit_divisor=1024,
+                   file=sys.stdout, mininterval=1)
+        with part.open("ab" if start else "wb") as file, bar:
+            window, before = time.monotonic(), start
             for chunk in answer.iter_content(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
-                received += len(chunk)
-                if (passed := time.monotonic() - window) > PATIENCE:
-                    if received < SLOWEST * passed:
-                        raise requests.Timeout(f"slower than {SLOWEST} bytes a second")
-                    window, received = time.monotonic(), 0
-    if length is not None and size(part) < start + length:
+                if time.monotonic() - window > PATIENCE:
+                    if file.tell() - before < SLOWEST * PATIENCE:
+                        raise DownloadError(f"slower than {SLOWEST} bytes a second")
+                    window, before = time.monotonic(), file.tell()
+    if total is not None and size(part) < total:
         raise requests.ConnectionError("the connection was cut")
-
-
-def progress(part: Path, start: int, length: int | None) -> tqdm:
-    """A bar of size, rate and time left."""
-    return tqdm(desc=part.name.removesuffix(".part"), initial=start, total=None if length is None else start + length,
-                unit="B", unit_scale=True, unit_divisor=1024, file=sys.stdout, mininterval=1)
 
 
 def size(path: Path) -> int:
@@ -117,8 +103,7 @@ def checksum(path: Path) -> str:
 def reason(error: Exception) -> str:
     """Return an error's innermost cause in one line: requests wraps it several times."""
     if isinstance(error, requests.Timeout):
-        return str(error) if "slower" in str(error) else "no answer in time"
-    while getattr(error, "args", None) and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    error = getattr(error, "reason", None) if isinstance(getattr(error, "reason", None), Exception) else error
+        return "no answer in time"
+    while isinstance(cause := getattr(error, "reason", None) or next(iter(error.args), None), Exception):
+        error = cause
     return " ".join(str(error).split())

@@ -4,6 +4,18 @@ import torch
 from torch import Tensor, nn
 
 
+class Network(nn.Sequential):
+    """Layers one after the other, the last of which leaves one value a class: (N, C, H, W) -> (N, classes)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).flatten(1)
+
+
+def mix(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 1x1 convolution, which mixes the channels at each position."""
+    return nn.Conv2d(inputs, outputs, 1, bias=False)
+
+
 class Dropout(nn.Dropout):
     """`nn.Dropout` whose random bits are drawn eight activations at a time.
 
@@ -13,35 +25,31 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.is_nothing():
-            return x
-        if self.threshold() == 256:  # no byte reaches it
-            return super().forward(x)
-        return x * self.scaled_mask(x)
+        return x * self.scaled_mask(x) if self.is_active() else x
+
+    def is_active(self) -> bool:
+        return self.training and self.threshold() > 0
 
     def threshold(self) -> int:
         return round(self.p * 256)
 
-    def is_nothing(self) -> bool:
-        return not self.training or self.threshold() == 0
+    def scale(self) -> float:
+        return 256 / max(256 - self.threshold(), 1)
 
     def scaled_mask(self, x: Tensor) -> Tensor:
         """Return a tensor like `x`: zero where it is dropped, the scale where it is kept."""
-        threshold = self.threshold()
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         mask = torch.empty_like(x, requires_grad=False)  # one laid out otherwise than x halves the speed
         draws = words.view(torch.uint8)[: x.numel()].as_strided(mask.shape, mask.stride())
-        torch.ge(draws, threshold, out=mask)  # by way of booleans it takes seven times as long
-        return mask.mul_(256 / (256 - threshold))
+        torch.gt(draws, self.threshold() - 1, out=mask)  # by way of booleans it takes seven times as long
+        return mask.mul_(self.scale())
 
 
 class ReluDropout(Dropout):
     """ReLU, then `Dropout`, as one step: a large map is written and read less often."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.is_nothing() or self.threshold() == 256:
-            return super().forward(torch.relu(x))
-        return _ReluTimesMask.apply(x, self.scaled_mask(x), 256 / (256 - self.threshold()))
+        return _ReluTimesMask.apply(x, self.scaled_mask(x), self.scale()) if self.is_active() else torch.relu(x)
 
 
 class _ReluTimesMask(torch.autograd.Function):
@@ -98,7 +106,7 @@ class SeparableConv(nn.Module):
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=dilation, dilation=dilation, groups=inputs,
                                    bias=False)
-        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.pointwise = mix(inputs, outputs)
         self.norms = nn.ModuleList(make_norm(norm, outputs) for _ in range(times))
         self.relu = nn.ReLU()
         self.residual = inputs == outputs and stride == 1
@@ -119,12 +127,11 @@ class InvertedBottleneck(nn.Module):
 
     def __init__(self, inputs: int, middle: int, outputs: int):
         super().__init__()
-        self.expand = nn.Sequential(nn.Conv2d(inputs, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
+        self.expand = nn.Sequential(mix(inputs, middle), nn.BatchNorm2d(middle), nn.ReLU())
         self.depthwise = nn.Sequential(nn.Conv2d(middle, middle, 3, padding=1, groups=middle, bias=False),
                                        nn.BatchNorm2d(middle), nn.ReLU())
-        self.project = nn.Sequential(nn.Conv2d(middle, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
-        self.skip = nn.Identity() if inputs == outputs else nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.project = nn.Sequential(mix(middle, outputs), nn.BatchNorm2d(outputs))
+        self.skip = nn.Identity() if inputs == outputs else nn.Sequential(mix(inputs, outputs), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.project(self.depthwise(self.expand(x))) + self.skip(x)
@@ -142,7 +149,7 @@ class SeparablePool(nn.Module):
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
         self.norm1 = nn.BatchNorm2d(inputs)
-        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.pointwise = mix(inputs, outputs)
         self.pool = nn.MaxPool2d(2)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU()
@@ -162,7 +169,7 @@ class Repeated(nn.Module):
     def __init__(self, channels: int, times: int):
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.pointwise = mix(channels, channels)
         self.norms1 = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(times))
         self.norms2 = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(times))
         self.relu = nn.ReLU()

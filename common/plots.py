@@ -1,12 +1,10 @@
-"""The course's figures. Each function returns a Figure, already closed for pyplot: the last line of a notebook cell
-shows it (once), `save` writes it. The look of all of them is `STYLE`.
+"""The course's figures, all in one look, `STYLE`. Each function returns a Figure, already closed for pyplot: the last
+line of a notebook cell shows it, once.
 """
 
 import functools
-import io
 import itertools
 import statistics
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from common.receptive_field import Row
-from common.results import write
 
 # Okabe and Ito's colours, which the colour-blind tell apart; black first would look like a frame, yellow is too pale.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -27,6 +24,8 @@ STYLE = {
     "figure.constrained_layout.h_pad": 0.07,
     "font.size": 11,
     "axes.titlesize": 12,
+    "figure.titlesize": 12,
+    "legend.fontsize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -36,8 +35,7 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
-SLANTED = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}  # long names below an axis
-MAX_BYTES = 150_000
+MARKERS = "osD^vP*"
 
 
 def _styled(draw):
@@ -57,8 +55,8 @@ def _styled(draw):
 
 
 @_styled
-def samples(images, labels, classes: list[str], rows: int = 3, cols: int = 10, title: str | None = None) -> Figure:
-    """The first rows x cols images with their class names.
+def samples(images, labels, classes: list[str], rows: int = 3, title: str | None = None) -> Figure:
+    """The first images, ten a row, with their class names.
 
     Args:
         images: (N, C, H, W), uint8 or float in [0, 1], C of 1 or 3.
@@ -67,55 +65,36 @@ def samples(images, labels, classes: list[str], rows: int = 3, cols: int = 10, t
     Raises:
         ValueError: images of another shape or range (normalised ones, say), or another number of labels.
     """
-    pictures, labels = _pictures(images[: rows * cols]), _numbers(labels)[: rows * cols]
-    _same_length(images=pictures, labels=labels)
-    return _grid(pictures, [classes[k] for k in labels], rows, cols, title)
+    pictures, labels = _arrays(images=_pictures(images[: 10 * rows]), labels=labels[: 10 * rows])
+    return _grid(pictures, [classes[k] for k in labels], rows, 10, title)
 
 
 @_styled
-def image(images, labels, classes: list[str], index: int) -> Figure:
-    """Image number `index` of (N, C, H, W) images, large, with its class name; see `samples`."""
-    fig, ax = plt.subplots(figsize=(3.2, 3.4))
-    _show(ax, _pictures(images[index : index + 1])[0], f"image {index}: {classes[int(labels[index])]}")
-    return fig
-
-
-@_styled
-def misclassified(images, labels, predictions, classes: list[str], confidence=None, n: int = 10,
-                  name: str | None = None) -> Figure:
-    """Up to n misclassified images with the true and the predicted class, the most confident mistakes first.
-
-    The title begins with `name`, the network's, where it is given.
+def misclassified(images, labels, predictions, classes: list[str], confidence, name: str | None = None) -> Figure:
+    """Up to ten misclassified images with the true and the predicted class, the most confident mistakes first.
 
     Args:
         images: (N, C, H, W), uint8 or float in [0, 1].
         labels, predictions: N class numbers each.
-        confidence: N probabilities of the predicted class, in [0, 1]; without them the order is that of the data.
+        confidence: N probabilities of the predicted class, in [0, 1].
+        name: the network's, to begin the title.
     Raises:
         ValueError: lengths that differ, or a confidence that is no probability.
     """
-    labels, predictions = _numbers(labels), _numbers(predictions)
-    _same_length(images=images, labels=labels, predictions=predictions)
+    images, labels, predictions, confidence = _arrays(images=images, labels=labels, predictions=predictions,
+                                                      confidence=confidence)
+    if confidence.min() < 0 or confidence.max() > 1:
+        raise ValueError("confidence must be probabilities between 0 and 1: take the softmax of the outputs")
     wrong = np.flatnonzero(labels != predictions)
-    captions = {k: f"true: {classes[labels[k]]}\npredicted: {classes[predictions[k]]}" for k in wrong}
-    if confidence is not None:
-        confidence = _numbers(confidence)
-        _same_length(labels=labels, confidence=confidence)
-        if confidence.min() < 0 or confidence.max() > 1:
-            raise ValueError("confidence must be probabilities between 0 and 1: take the softmax of the outputs")
-        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
-        captions = {k: f"{captions[k]} ({_percent(confidence[k])})" for k in wrong}
     if not len(wrong):
         return _nothing(f"none of {len(labels):,} images is misclassified")
-    shown = wrong[:n]
-    title = f"{len(shown)} of {len(wrong):,} misclassified images"
-    if confidence is not None:
-        title += ", most confident first (%: the predicted class's probability)"
-    if name:
-        title = f"{name}: {title}"
-    cols = 5
-    pictures = _pictures(images[torch.as_tensor(shown)])
-    return _grid(pictures, [captions[k] for k in shown], -(-len(shown) // cols), cols, title, width=2.45)
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:10]
+    percent = ["> 99.9 %" if p > 0.999 else f"{100 * p:.1f} %" for p in confidence[shown]]
+    captions = [f"true: {classes[labels[k]]}\npredicted: {classes[predictions[k]]} ({p})"
+                for k, p in zip(shown, percent, strict=True)]
+    title = (f"{name + ': ' if name else ''}{len(shown)} of {len(wrong):,} misclassified images, most confident first "
+             "(%: the predicted class's probability)")
+    return _grid(_pictures(images[shown]), captions, -(-len(shown) // 5), 5, title, width=2.45)
 
 
 def _grid(pictures: np.ndarray, captions: list[str], rows: int, cols: int, title: str | None, width=1.05) -> Figure:
@@ -126,20 +105,18 @@ def _grid(pictures: np.ndarray, captions: list[str], rows: int, cols: int, title
     for ax in axes.flat:
         ax.axis("off")
     for ax, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        _show(ax, picture, caption, size=10)
-    if title:
-        fig.suptitle(title, fontsize=STYLE["axes.titlesize"])
+        _show(ax, picture, caption)
+    fig.suptitle(title)
     return fig
 
 
 def _nothing(why: str) -> Figure:
-    fig, ax = plt.subplots(figsize=(5, 1))
-    ax.axis("off")
-    ax.text(0.5, 0.5, why, ha="center", va="center")
+    fig = plt.figure(figsize=(5, 1))
+    fig.text(0.5, 0.5, why, ha="center", va="center")
     return fig
 
 
-def _show(ax: Axes, picture: np.ndarray, caption: str, size: float = 12) -> None:
+def _show(ax: Axes, picture: np.ndarray, caption: str, size: float = 10) -> None:
     ax.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     ax.set_title(caption, fontsize=size)
     ax.axis("off")
@@ -159,21 +136,27 @@ def _pictures(images) -> np.ndarray:
     return images.permute(0, 2, 3, 1).squeeze(-1).numpy()
 
 
+def _arrays(**named) -> list[np.ndarray]:
+    """What there is one of per image, such as labels, as arrays; raises ValueError where their lengths differ."""
+    arrays = {name: torch.as_tensor(values).detach().cpu().numpy() for name, values in named.items()}
+    if len(set(map(len, arrays.values()))) > 1:
+        found = ", ".join(f"{len(values)} {name}" for name, values in arrays.items())
+        raise ValueError(f"one of each per image is needed, but there are {found}")
+    return list(arrays.values())
+
+
 @_styled
-def heat(images, maps, captions: list[str], title: str | None = None) -> Figure:
+def heat(images, maps, captions: list[str], title: str) -> Figure:
     """Images (N, C, H, W), and below each the same with its map (N, H, W), from 0 to 1, laid over it in colour."""
     pictures = _pictures(images)
-    _same_length(images=pictures, maps=maps, captions=captions)
-    n = len(pictures)
-    if n == 0:
+    if not len(pictures):
         return _nothing("no image to show")
-    fig, axes = plt.subplots(2, n, figsize=(1.65 * n, 3.9 + (0.3 if title else 0)), squeeze=False)
+    fig, axes = plt.subplots(2, len(pictures), figsize=(1.65 * len(pictures), 4.2), squeeze=False)
     for above, below, picture, heat_map, caption in zip(*axes, pictures, maps, captions, strict=True):
-        _show(above, picture, caption, size=10)
+        _show(above, picture, caption)
         _show(below, picture, "")
         below.imshow(torch.as_tensor(heat_map).cpu().numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.6)
-    if title:
-        fig.suptitle(title, fontsize=STYLE["axes.titlesize"])
+    fig.suptitle(title)
     return fig
 
 
@@ -181,63 +164,27 @@ def heat(images, maps, captions: list[str], title: str | None = None) -> Figure:
 
 
 @_styled
-def class_counts(labels, classes: list[str]) -> Figure:
-    """How many images there are of each class: a bar each, from N class numbers."""
-    counts = np.bincount(_numbers(labels), minlength=len(classes))
-    fig, ax = plt.subplots(figsize=(9, 3.2))
-    bars = ax.bar(range(len(classes)), counts)
-    ax.bar_label(bars, [f"{c:,}" for c in counts], fontsize=10)
-    ax.set(ylabel="number of images", xlabel="class")
-    ax.grid(False, axis="x")
-    ax.margins(y=0.1)
-    slanted = sum(map(len, classes)) > 100  # long names would run into each other
-    ax.set_xticks(range(len(classes)), classes, fontsize=10, **(SLANTED if slanted else {}))
-    return fig
-
-
-@_styled
-def per_class_accuracy(labels, predictions, classes: list[str]) -> Figure:
-    """How many of each class's images are predicted rightly, in percent, lowest first; N class numbers each."""
-    labels, predictions = _numbers(labels), _numbers(predictions)
-    _same_length(labels=labels, predictions=predictions)
-    right = np.bincount(labels[labels == predictions], minlength=len(classes))
-    percent = 100 * right / np.maximum(np.bincount(labels, minlength=len(classes)), 1)
-    order = np.argsort(percent, kind="stable")
-    fig, ax = plt.subplots(figsize=(9, 3.2))
-    bars = ax.bar([classes[k] for k in order], percent[order])
-    ax.bar_label(bars, [f"{value:.1f}" for value in percent[order]], fontsize=10)
-    ax.set(ylabel="accuracy (%)", xlabel="class", ylim=(0, 110))
-    ax.set_yticks(range(0, 101, 20))
-    ax.grid(False, axis="x")
-    return fig
-
-
-@_styled
 def confusion_matrix(labels, predictions, classes: list[str]) -> Figure:
-    """How often each true class (row) was predicted as each class (column). Colour shows the errors only.
+    """How often each true class (row) was predicted as each class (column), from N class numbers each.
 
-    Args:
-        labels, predictions: N class numbers each.
-    Raises:
-        ValueError: their lengths differ.
+    Colour shows the errors only: the diagonal is a hundred times larger.
     """
-    labels, predictions = _numbers(labels), _numbers(predictions)
-    _same_length(labels=labels, predictions=predictions)
+    labels, predictions = _arrays(labels=labels, predictions=predictions)
     k = len(classes)
     counts = np.bincount(labels * k + predictions, minlength=k * k).reshape(k, k)
-    errors = np.where(np.eye(k, dtype=bool), 0, counts)  # the diagonal is a hundred times larger: no colour for it
+    errors = np.where(np.eye(k, dtype=bool), 0, counts)
     fig, ax = plt.subplots(figsize=(1.6 + 0.62 * k, 1.3 + 0.56 * k))
-    shades = LinearSegmentedColormap.from_list("errors", ["#FFFFFF", "#D55E00"])
+    shades = LinearSegmentedColormap.from_list("errors", ["white", COLOURS[1]])
     ax.imshow(errors, cmap=shades, vmin=0, vmax=max(errors.max(), 1), aspect="auto")
     for i, j in itertools.product(range(k), range(k)):
-        text = {"color": "#888888", "style": "italic"} if i == j else {"color": "black"}
+        look = {"color": "#888888", "style": "italic"} if i == j else {"color": "black"}
         if i == j or counts[i, j]:
-            ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=10, **text)
-    ax.set_xticks(range(k), classes, **(SLANTED if max(map(len, classes)) > 3 else {}))
+            ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=10, **look)
+    long = max(map(len, classes)) > 3
+    ax.set_xticks(range(k), classes, **({"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if long else {}))
     ax.set_yticks(range(k), classes)
-    right = int(np.trace(counts))
     ax.set(xlabel="predicted class", ylabel="true class",
-           title=f"{len(labels) - right:,} errors in {len(labels):,} images (right ones in grey)")  # fmt: skip
+           title=f"{errors.sum():,} errors in {len(labels):,} images (right ones in grey)")
     ax.grid(False)
     return fig
 
@@ -249,18 +196,17 @@ def confusion_matrix(labels, predictions, classes: list[str]) -> Figure:
 def curves(histories: dict[str, list[dict]]) -> Figure:
     """Loss and accuracy over the epochs of one or several runs: train dashed, test solid.
 
-    The accuracy axis leaves out the first, low part of the curves, so that tenths of a percent are told apart; the
-    legend says the test accuracy after the last epoch.
+    The accuracy axis leaves out the first, low part of the curves, so that tenths of a percent are told apart.
 
     Args:
-        histories: a run's name -> [{epoch, train_loss, test_loss, train_accuracy, test_accuracy}, ...], accuracies
-            in percent.
+        histories: a run's name -> [{epoch, train_loss, test_loss, train_accuracy, test_accuracy}, ...], in percent.
     Raises:
         ValueError: no run, or one without epochs.
     """
     if not histories or not all(histories.values()):
         raise ValueError("curves needs at least one run, and at least one epoch of each")
-    legend_rows = 1 if len(histories) == 1 else -(-(len(histories) + 2) // 2)
+    columns = 3 if len(histories) == 1 else 2
+    legend_rows = -(-(len(histories) + 2) // columns)
     fig, panels = plt.subplots(1, 2, figsize=(10, 3.4 + 0.22 * legend_rows))
     for (name, history), colour in zip(histories.items(), itertools.cycle(COLOURS), strict=False):
         epochs = [e["epoch"] for e in history]
@@ -270,56 +216,44 @@ def curves(histories: dict[str, list[dict]]) -> Figure:
             label = f"{name}: {history[-1]['test_accuracy']:.2f} % at the end"
             ax.plot(epochs, [e[f"test_{what}"] for e in history], "-", color=colour, marker=marker, label=label)
     panels[0].set(xlabel="epoch", ylabel="cross-entropy loss", title="loss")
-    panels[1].set(xlabel="epoch", ylabel="accuracy (%)", title="accuracy (its upper part)")
-    panels[0].update_datalim([(epochs[0], 0)])
-    panels[0].autoscale_view()
+    panels[1].set(xlabel="epoch", ylabel="accuracy (%)", title="accuracy (its upper part)", ylim=_upper_part(histories))
+    panels[0].update_datalim([(epochs[0], 0)])  # the margin above is a part of the whole axis
     panels[0].set_ylim(bottom=0)
-    panels[1].set_ylim(*_upper_part(histories))
     for ax in panels:
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        if max(map(len, histories.values())) == 1:
-            ax.set_xticks(epochs)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     handles, labels = panels[1].get_legend_handles_labels()
     styles = [plt.Line2D([], [], color="#666666", linestyle=s) for s in ("-", "--")]
-    columns = 3 if legend_rows == 1 else 2
-    fig.legend(handles + styles, labels + ["test", "train"], loc="outside lower center", ncols=columns, fontsize=10)
-    return fig
-
-
-@_styled
-def against_batch_size(accuracies: dict[str, dict[int, float]]) -> Figure:
-    """Test accuracy (percent) against the batch size, a line for each norm: name -> {batch size: accuracy}."""
-    fig, ax = plt.subplots(figsize=(8, 4))
-    for (name, points), marker in zip(accuracies.items(), itertools.cycle("osD^vP*"), strict=False):
-        ax.plot(list(points), list(points.values()), marker=marker, label=name)
-    sizes = sorted({size for points in accuracies.values() for size in points})
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, [str(size) for size in sizes])
-    ax.minorticks_off()
-    ax.set(xlabel="images in a batch", ylabel="test accuracy (%)")
-    ax.legend(fontsize=10)
+    fig.legend(handles + styles, labels + ["test", "train"], loc="outside lower center", ncols=columns)
     return fig
 
 
 def _upper_part(histories: dict[str, list[dict]]) -> tuple[float, float]:
     """Limits of the accuracy axis (percent): from what the lowest run had halfway upwards."""
     settled = [e for h in histories.values() for e in h[len(h) // 2 :]]
-    low = min(e["test_accuracy"] for e in settled)
-    low = min([low] + [h[-1]["train_accuracy"] for h in histories.values()])
+    low = min(*(e["test_accuracy"] for e in settled), *(h[-1]["train_accuracy"] for h in histories.values()))
     high = max(e[f"{part}_accuracy"] for e in settled for part in ("train", "test"))
     margin = max(0.05 * (high - low), 0.1)
     return max(low - margin, 0), min(high + margin, 100.05)
 
 
 @_styled
-def per_seed(groups: dict[str, list[float]]) -> Figure:
-    """The test accuracy (percent) of every seed, a dot each, and each group's mean; a group is a model or a norm.
+def against_batch_size(accuracies: dict[str, dict[int, float]]) -> Figure:
+    """Test accuracy (percent) against the batch size, a line for each norm: name -> {batch size: accuracy}."""
+    fig, ax = plt.subplots(figsize=(8, 4))
+    for (name, points), marker in zip(accuracies.items(), itertools.cycle(MARKERS), strict=False):
+        ax.plot(list(points), list(points.values()), marker=marker, label=name)
+    sizes = sorted({size for points in accuracies.values() for size in points})
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, sizes)
+    ax.minorticks_off()
+    ax.set(xlabel="images in a batch", ylabel="test accuracy (%)")
+    ax.legend()
+    return fig
 
-    Raises:
-        ValueError: no group, or an empty one.
-    """
-    if not groups or not all(groups.values()):
-        raise ValueError("per_seed needs at least one group, and at least one accuracy in each")
+
+@_styled
+def per_seed(groups: dict[str, list[float]]) -> Figure:
+    """The test accuracy (percent) of every seed, a dot each, and each group's mean; a group is a model or a norm."""
     fig, ax = plt.subplots(figsize=(8, 1.2 + 0.6 * len(groups)))
     names = []
     for y, (name, accuracies) in enumerate(groups.items()):
@@ -330,11 +264,10 @@ def per_seed(groups: dict[str, list[float]]) -> Figure:
         spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
         names.append(f"{name}\n{mean:.2f}{spread} %, n = {len(accuracies)}")
     ax.set_yticks(range(len(groups)), names)
-    ax.set_ylim(len(groups) - 0.5, -0.5)
-    ax.set_xlabel("test accuracy (%)")
+    ax.set(xlabel="test accuracy (%)", ylim=(len(groups) - 0.5, -0.5))
     ax.ticklabel_format(useOffset=False, axis="x")
     ax.grid(False, axis="y")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=10)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return fig
 
 
@@ -350,18 +283,17 @@ def receptive_field_growth(tables: dict[str, list[Row]], input_size=None) -> Fig
         input_size: (channels, height, width) or the image's height in pixels, drawn as a line.
     """
     fig, ax = plt.subplots(figsize=(8, 4))
-    looks = zip(itertools.cycle("osD^vP*"), itertools.cycle(("-", "--")))  # a line on another one is seen through it
+    looks = zip(itertools.cycle(MARKERS), itertools.cycle(("-", "--")))  # a line on another one is seen through it
     for (name, table), (marker, line) in zip(tables.items(), looks, strict=False):
-        fields = [max(row.rf_out) if isinstance(row.rf_out, tuple) else row.rf_out for row in table]
-        seen = [1, *itertools.accumulate(fields, max)]
+        seen = [1, *itertools.accumulate((np.max(row.rf_out) for row in table), max)]
         ax.plot(range(len(seen)), seen, line, marker=marker, markersize=5, label=f"{name}: {seen[-1]} pixels")
     if input_size is not None:
-        height = input_size[1] if isinstance(input_size, tuple | list) else input_size
+        height = input_size if isinstance(input_size, int) else input_size[1]
         ax.axhline(height, color="#666666", linestyle=":", label=f"the image: {height} pixels")
     ax.set(xlabel="convolution and pooling layers, in order", ylabel="receptive field (pixels)")
     ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(fontsize=10)
+    ax.legend()
     return fig
 
 
@@ -382,29 +314,26 @@ def footprints(windows: dict[str, torch.Tensor], size: int = 11) -> Figure:
         ax.pcolormesh(shades, cmap="Blues", vmin=0, vmax=1, edgecolors="#CCCCCC", linewidth=0.6)
         ax.set_title(f"{name}\n{len(seen)} pixels", fontsize=10)
         ax.set(aspect="equal", xticks=[], yticks=[])
-        ax.grid(False)
     return fig
 
 
 @_styled
-def normalized_together(images: int = 4, channels: int = 6, groups: int = 2) -> Figure:
+def normalized_together() -> Figure:
     """Which values share a mean and a deviation in batch, group and layer norm: those of one colour.
 
     A panel's cell is one channel of one image, a whole map of pixels.
     """
+    images, channels, groups = 4, 6, 2
     image, channel = np.mgrid[:images, :channels]
     together = {"batch norm": channel, f"group norm, {groups} groups": image * groups + channel * groups // channels,
                 "layer norm": image}
-    fig, panels = plt.subplots(1, 3, figsize=(10, 2.9))
+    fig, panels = plt.subplots(1, 3, figsize=(10, 2.9), subplot_kw={"aspect": "equal"})
     for ax, (name, numbers) in zip(panels, together.items(), strict=True):
-        ax.pcolormesh(np.arange(channels + 1), np.arange(images + 1), numbers, cmap="tab20", vmin=0, vmax=19,
-                      edgecolors="white", linewidth=3)
-        ax.set(title=f"{name}: {numbers.max() + 1} means", xlabel="channel", ylabel="image of the batch",
-               aspect="equal")
+        ax.pcolormesh(numbers, cmap="tab20", vmin=0, vmax=19, edgecolors="white", linewidth=3)
+        ax.set(title=f"{name}: {numbers.max() + 1} means", xlabel="channel", ylabel="image of the batch")
         ax.set_xticks(np.arange(channels) + 0.5, range(1, channels + 1))
         ax.set_yticks(np.arange(images) + 0.5, range(1, images + 1))
         ax.invert_yaxis()
-        ax.grid(False)
     return fig
 
 
@@ -416,58 +345,50 @@ def parameters_against_accuracy(points: list[dict], limits: tuple[int, float] | 
         points: [{name, params, accuracy, std (percent, or None), source}, ...]; `source` is True for a number as
             its authors report it (hollow square), False for one trained here (filled dot).
         limits: the budget of parameters and the accuracy (percent) that is asked for, drawn as lines.
-    Raises:
-        ValueError: no point.
     """
-    if not points:
-        raise ValueError("parameters_against_accuracy needs at least one point")
     fig, ax = plt.subplots(figsize=(8.5, 5.5))
-    over_seeds = " (mean ± deviation over seeds)" if any(p.get("std") for p in points) else ""
+    over_seeds = " (mean ± deviation over seeds)" if any(p["std"] for p in points) else ""
     looks = {
         True: {"fmt": "s", "color": COLOURS[1], "markerfacecolor": "white", "label": "as its authors report"},
         False: {"fmt": "o", "color": COLOURS[0], "label": f"trained here{over_seeds}"},
     }
     for source, look in looks.items():
-        chosen = [p for p in points if bool(p["source"]) is source]
-        if chosen:
-            x, y = [p["params"] for p in chosen], [p["accuracy"] for p in chosen]
-            ax.errorbar(x, y, yerr=[p.get("std") or 0 for p in chosen], capsize=3, markersize=7, elinewidth=1.2,
-                        linestyle="none", **look)  # fmt: skip
-    ax.set_xscale("log")
-    ax.set(xlabel="parameters (log scale)", ylabel="test accuracy (%)")
-    _limits_with_room(ax, points)
+        if chosen := [(p["params"], p["accuracy"], p["std"] or 0) for p in points if p["source"] is source]:
+            params, accuracies, stds = zip(*chosen, strict=True)
+            ax.errorbar(params, accuracies, stds, capsize=3, markersize=7, elinewidth=1.2, linestyle="none", **look)
+    ax.set(xscale="log", xlabel="parameters (log scale)", ylabel="test accuracy (%)")
+    # Below, at and above each point: what the axes must show and the names must not cover.
+    marks = np.array([(p["params"], p["accuracy"] + k * (p["std"] or 0)) for p in points for k in (-1, 0, 1)])
+    _limits_with_room(ax, marks)
     if limits:
         line = {"color": "#AAAAAA", "linestyle": ":", "zorder": 0}
         ax.axvline(limits[0], **line, label=f"asked for: < {limits[0]:,}, ≥ {limits[1]} %")
         ax.axhline(limits[1], **line)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
-    _label_points(fig, ax, points)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    _label_points(fig, ax, [p["name"] for p in points], marks)
     return fig
 
 
-def _limits_with_room(ax: Axes, points: list[dict]) -> None:
+def _limits_with_room(ax: Axes, marks: np.ndarray) -> None:
     """Limits that leave room for the names, even of a single point; ticks written 8,000 and not 8 x 10^3."""
-    low, high = (f(p["params"] for p in points) for f in (min, max))
-    room = max((high / low) ** 0.2, 1.3)
-    ax.set_xlim(low / room, high * room)
-    low, high = (f(p["accuracy"] + s * (p.get("std") or 0) for p in points) for f, s in ((min, -1), (max, 1)))
-    room = max(0.12 * (high - low), 0.2)
-    ax.set_ylim(low - room, high + room)
+    (left, bottom), (right, top) = marks.min(0), marks.max(0)
+    room = max((right / left) ** 0.2, 1.3)
+    ax.set_xlim(left / room, right * room)
+    room = max(0.12 * (top - bottom), 0.2)
+    ax.set_ylim(bottom - room, top + room)
     ax.xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(plt.FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    ax.xaxis.set_minor_formatter(plt.NullFormatter())
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.xaxis.set_minor_formatter("")
 
 
-def _label_points(fig: Figure, ax: Axes, points: list[dict]) -> None:
-    """A name beside each point, at the nearest place where it covers no other name, point or error bar's end."""
+def _label_points(fig: Figure, ax: Axes, names: list[str], marks: np.ndarray) -> None:
+    """A name beside each point, at the nearest place where it covers no other name and none of `marks`."""
     fig.draw_without_rendering()  # the layout must be settled before places can be measured (in pixels)
     inside, pixels = ax.get_window_extent(), fig.dpi / 72  # a pixel per point of type
-    ends = [(p["params"], p["accuracy"] + k * (p.get("std") or 0)) for p in points for k in (-1, 0, 1)]
-    taken = [Bbox.from_extents(*(spot - 6), *(spot + 6)) for spot in ax.transData.transform(ends)]
-    for point in points:
-        at = (point["params"], point["accuracy"])
-        note = ax.annotate(point["name"], at, (0, 0), textcoords="offset points", fontsize=10, ha="center", va="center")
-        note.set_in_layout(False)
+    taken = [Bbox.from_extents(*(spot - 6), *(spot + 6)) for spot in ax.transData.transform(marks)]
+    for name, at in zip(names, marks[1::3], strict=True):
+        note = ax.annotate(name, at, (0, 0), textcoords="offset points", fontsize=10, ha="center", va="center",
+                           in_layout=False)
         size = note.get_window_extent().size
         for distance, angle in itertools.product((4, 12, 22, 34, 48, 64, 82), np.arange(0, 2 * np.pi, np.pi / 8)):
             away = np.array([np.cos(angle), np.sin(angle)])
@@ -482,41 +403,3 @@ def _label_points(fig: Figure, ax: Axes, points: list[dict]) -> None:
             line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4}
             edge = np.clip(0, centre - size / 2, centre + size / 2)  # the name's nearest
             ax.annotate("", at, edge / pixels, textcoords="offset points", arrowprops=line, in_layout=False)
-
-
-# --- files and small things --------------------------------------------------------------------------------------
-
-
-def save(fig: Figure, path: str | Path) -> Path:
-    """Writes a figure as PNG, whole or not at all, makes the folder where it is missing, and closes the figure.
-
-    Returns:
-        the path.
-    Raises:
-        ValueError: the PNG is over 150 kB (nothing is written), or the path doesn't end in .png.
-    """
-    path = Path(path)
-    if path.suffix != ".png":
-        raise ValueError(f"{path} should end in .png")
-    memory = io.BytesIO()
-    fig.savefig(memory, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 9})
-    plt.close(fig)
-    if memory.tell() > MAX_BYTES:
-        raise ValueError(f"{path.name} would have {memory.tell():,} bytes, over {MAX_BYTES:,}: draw less or smaller")
-    write(path, memory.getvalue())
-    return path
-
-
-def _numbers(values) -> np.ndarray:
-    return torch.as_tensor(values).detach().cpu().numpy()
-
-
-def _same_length(**named) -> None:
-    lengths = {name: len(values) for name, values in named.items()}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{n} {name}" for name, n in lengths.items())
-        raise ValueError(f"one of each per image is needed, but there are {found}")
-
-
-def _percent(probability: float) -> str:
-    return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"

@@ -1,50 +1,52 @@
-"""Results on disk: one JSON a run, written whole, and summaries over seeds."""
+"""Results on disk: one JSON a run; summaries over seeds, and differences between them."""
 
-import contextlib
-import glob
 import hashlib
 import io
 import json
-import os
+import math
 import statistics
-import time
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
-PRESETS = {"smoke": "seconds, for tests", "quick": "what `make run` does", "full": "what is published"}
-ABANDONED = 600  # seconds after which a file that is being written isn't any more
+from common.files import ROOT
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write `content` to `path` in one step: a reader, or a crash, sees the old file or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a process that was killed
-        with contextlib.suppress(OSError):
-            if time.time() - left.lstat().st_mtime > ABANDONED:
-                left.unlink()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def read(path: Path) -> dict:
+    """Return the result at `path`, with its "path" added.
+
+    Raises ValueError naming a file that is no result, or one that contradicts itself because it was edited.
+    """
     try:
-        with part.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:  # which place is full, or can't be written
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        part.unlink(missing_ok=True)
+        result = {**json.loads(path.read_text()), "path": str(path)}
+        problem = contradiction(result)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise ValueError(f"{path} is not a result ({type(error).__name__}: {error}); delete it and run again") from None
+    if problem:
+        raise ValueError(f"{path} was edited: {problem}; delete it and run again")
+    return result
 
 
-def load(path: Path) -> dict:
-    """Return the result at `path`, with its "path" added; raises ValueError naming a file that is no result."""
-    try:
-        return {**json.loads(path.read_text()), "path": str(path)}
-    except (ValueError, TypeError) as error:  # no text, no JSON, or no dict
-        raise ValueError(f"{path} is not a result ({error}); delete it and run again") from None
+def contradiction(result: dict) -> str | None:
+    """Say what in a result doesn't follow from its curve, its layers and its file's name; None where all does."""
+    curve = result["curve"]
+    follows = {"accuracy": curve[-1]["test_accuracy"], "train_accuracy": curve[-1]["train_accuracy"],
+               "epochs": len(curve), "seconds": sum(row["seconds"] for row in curve),
+               "params": sum(row["params"] for row in result["layers"])}
+    wrong = [f"its {key} is {result[key]}, which should be {value}" for key, value in follows.items()
+             if result[key] != value]
+    if Path(result["path"]).stem != f"{result_name(result['model'], result['norm'])}-seed{result['seed']}":
+        wrong.append("its name isn't its model's, norm's and seed's")
+    return "; ".join(wrong) or None
 
 
-def weights(result: dict) -> dict:
-    """Return the weights beside a result (see `load`), a state_dict; nothing but tensors is read from the file.
+def result_name(model: str, norm: str | None) -> str:
+    """Return how a result is called in file names and in session.toml: its model, and its norm where it has one."""
+    return f"{model}-{norm}" if norm else model
+
+
+def read_weights(result: dict) -> dict:
+    """Return the weights beside a result (see `read`), a state_dict; nothing but tensors is read from the file.
 
     Raises ValueError where the file is missing or isn't the one that belongs to the result.
     """
@@ -54,8 +56,7 @@ def weights(result: dict) -> dict:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path} can't be read ({error.strerror}): its weights are missing "
-                         "(the repository has those of the first seeds)") from None
+        raise ValueError(f"{path} can't be read ({error.strerror}): its weights are missing") from None
     if sha256(content) != result.get("weights_sha256"):
         raise ValueError(f"{path} is not what {Path(result['path']).name} was saved with: its weights are damaged")
     return torch.load(io.BytesIO(content), "cpu", weights_only=True)
@@ -65,14 +66,9 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read(folder: Path) -> list[dict]:
-    """Return every result below `folder` (see `load`), in the order of their paths."""
-    return [load(path) for path in sorted(Path(folder).rglob("*-seed*.json"))]
-
-
-def identity(result: dict) -> tuple:
-    """What runs with different seeds have in common."""
-    return tuple(result[key] or "" for key in ("session", "notebook", "model", "norm", "preset", "epochs"))
+def read_all(folder: Path) -> list[dict]:
+    """Return every result below `folder` (see `read`), in the order of their paths."""
+    return [read(path) for path in sorted(Path(folder).rglob("*-seed*.json"))]
 
 
 def epochs_until(result: dict, accuracy: float) -> int | None:
@@ -86,13 +82,16 @@ def mean_epoch_until(runs: list[dict], accuracy: float) -> tuple[float | None, i
     return (statistics.fmean(epochs) if epochs else None), len(epochs)
 
 
-def summary(results: list[dict]) -> list[dict]:
+def summarize(results: list[dict]) -> list[dict]:
     """Summarise results over their seeds: a dict for each model.
 
     Keys: session, notebook, model, norm, preset, params, receptive_field, epochs, n, mean, std (the sample's standard
     deviation, None for one seed) and worst, all of the test accuracy in percent after the last epoch, train_accuracy
     (its mean), seconds (the mean of a run), and results (the runs themselves).
     """
+    def identity(run: dict) -> tuple:
+        return tuple(run[key] or "" for key in ("session", "notebook", "model", "norm", "preset", "epochs"))
+
     rows = []
     for _, runs in groupby(sorted(results, key=identity), key=identity):
         runs = sorted(runs, key=lambda run: run["seed"])
@@ -105,3 +104,43 @@ def summary(results: list[dict]) -> list[dict]:
                      "seconds": statistics.fmean(run["seconds"] for run in runs),
                      "results": runs})
     return rows
+
+
+def published_summary(notebook: str, model: str, norm: str | None = None) -> dict:
+    """Return the summary (see `summarize`) of a published model over all its seeds.
+
+    `notebook` is the one that trained it, such as "S9_advanced_conv/4_ours". Raises ValueError where it has no such
+    result.
+    """
+    session, _, name = notebook.partition("/")
+    found = [run for run in read_all(ROOT / session / "results" / name) if (run["model"], run["norm"]) == (model, norm)]
+    if not found:
+        raise ValueError(f"{notebook} has no published result of {result_name(model, norm)}")
+    return summarize(found)[0]
+
+
+class Difference(NamedTuple):
+    """The difference between the test accuracies of two models, seed by seed."""
+
+    n: int  # pairs of runs with the same seed
+    mean: float  # points
+    low: float  # the ends of the 95 % interval; not a number for fewer than two pairs
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of it: "better" and "worse" only where the interval excludes 0."""
+        if self.n < 2:
+            return "one seed says nothing"
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "no clear difference"
+
+
+def difference(one: dict, other: dict) -> Difference:
+    """Compare the runs of two summaries seed by seed: their mean difference, and its 95 % interval by Student's t."""
+    from scipy import stats  # takes a second
+
+    before = {run["seed"]: run["accuracy"] for run in other["results"]}
+    pairs = [run["accuracy"] - before[run["seed"]] for run in one["results"] if run["seed"] in before]
+    if len(pairs) < 2:
+        return Difference(len(pairs), *pairs or [math.nan], math.nan, math.nan)
+    return Difference(len(pairs), statistics.fmean(pairs), *stats.ttest_1samp(pairs, 0).confidence_interval(0.95))

@@ -1,99 +1,110 @@
-"""A course of two tiny notebooks in a folder of its own, for the tests of what runs and publishes notebooks."""
+"""A course of one session and two tiny notebooks in a folder of its own, for the tests of tools/."""
 
 import shutil
 from pathlib import Path
 
-from common import notebooks
-from common.grid import Published
+import nbformat
 
-HEADER = """\
-# ---
-# jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
+from common import files
+from tools import notebooks
 
-"""
-NOTEBOOK = HEADER + '''\
+NOTEBOOK = '''\
 # %% [markdown]
 # # A tiny notebook
 #
-# It trains nothing.
+# It trains a linear classifier on 64 random images.
 
 # %% tags=["setup"]
 
 # %% tags=["parameters"]
 preset: str = "quick"  # which
 seed: int = 0  # random seed
-epochs: int = None  # how long (papermill can not read "int | None")
-train: str = "missing"  # what is read
+epochs: int = None  # how long
 output: str = ""  # where
 
 # %%
-import json
-
-folder = ROOT / (f"{session}/results" if preset == "full" else f"runs/{preset}/{session}/results") / "{name}"
-path = folder / f"net-seed{seed}.json"
-print("train", train)
-
-# %%
-accuracy = 99.0 + seed / 10
-if epochs == 0:
-    raise ValueError("epochs=0 is not a whole number of at least 1\\nsecond line")
-if train == "never":
-    fresh = path.exists() and json.loads(path.read_text())["accuracy"] == accuracy
-    assert fresh, "no result; `make results` makes it"
-elif not path.exists() or json.loads(path.read_text())["accuracy"] != accuracy:
-    row = {"epoch": 1, "lr": 0.1, "train_loss": 0.1, "train_accuracy": 98.0, "test_loss": 0.1,
-           "test_accuracy": accuracy, "seconds": 1.0}
-    folder.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".pt").touch()
-    path.write_text(json.dumps({
-        "session": "{session}", "notebook": "{name}", "model": "net", "norm": None, "seed": seed, "preset": preset,
-        "params": 7000, "receptive_field": 28, "epochs": 1, "max_epochs": 1, "accuracy": accuracy,
-        "train_accuracy": 98.0, "curve": [row], "seconds": 1.0,
-        "targets": [{"name": "test accuracy, %", "limit": ">= 99", "value": accuracy, "met": accuracy >= 99}]}))
-
-# %%
-# plots.curves( and plots.misclassified(
 import base64
 
+import torch
 from IPython.display import Image
+from torch import nn
 
+from common import experiment
+from common.data import Dataset
+from common.training import Recipe
+
+run = experiment.start("S7_mnist", "{name}", preset, seed, epochs, output)
+
+# %%
+pixels = torch.randint(256, (64, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+data = [Dataset("mnist", pixels, torch.arange(64) % 10, tuple("0123456789"))] * 2
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+result, trained = run.train_or_read(
+    "net", net, run.recipe(Recipe(epochs=2, lr=0.01, batch_size=32)), data, [*run.session.budget, run.session.goal])
+
+# %% tags=["figure-curves"]
 Image(base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="))
 '''
-GRID = """
-GRID = {"S7_mnist/1_first": Published(1, 1, ("net",)), "S7_mnist/2_second": Published(2, 1, ("net",))}
-"""
+SESSION = '''\
+title = "Tiny"
+closing = "2_second"
+comparisons = [["2_second/net", "1_first/net"]]
+budget = {params = "< 8000", epochs = "< 15"}
+goal = {accuracy = ">= 5.0"}
+baselines = [{params = 7850, accuracy = 92.0, link = "https://example.org/linear"}]
+
+[notebooks.1_first]
+results.net = {seeds = 1, weights = 1}
+
+[notebooks.2_second]
+after = ["1_first"]
+results.net = {seeds = 2, weights = 1}
+'''
 README = "# Course\n\n<!-- generated: results S7_mnist -->\nold\n<!-- end: results S7_mnist -->\n\nprose\n"
+HAVE_ROOT = ("common.files", "common.session", "common.results", "common.experiment", "tools.notebooks", "tools.runner",
+             "tools.publisher", "tools.readmes", "tools.freshness")
 
 
-def make(folder: Path, monkeypatch) -> Path:
-    """Make the course in `folder`, with notebooks S7_mnist/1_first and S7_mnist/2_second, and let common work on it."""
-    shutil.copytree(notebooks.ROOT / "common", folder / "common", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "requirements.txt", "Snakefile"):
-        shutil.copy(notebooks.ROOT / name, folder)
-    shutil.copytree(notebooks.ROOT / "profiles", folder / "profiles")
-    with (folder / "common" / "grid.py").open("a") as file:  # for Snakemake, which is a process of its own
-        file.write(GRID)
+def make(folder: Path) -> Path:
+    """Make the course in `folder`, with notebooks S7_mnist/1_first and S7_mnist/2_second; `work_on` it to use it."""
+    for name in ("common", "tools", "profiles"):
+        shutil.copytree(files.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "CITATION.cff", "hubconf.py", "requirements.txt", "Snakefile"):
+        shutil.copy(files.ROOT / name, folder)
+    (folder / "S7_mnist").mkdir()
     (folder / "README.md").write_text(README)
+    (folder / "S7_mnist/session.toml").write_text(SESSION)
     for name in ("1_first", "2_second"):
-        write(folder, f"S7_mnist/{name}")
-    for module in ("notebooks", "runner", "publisher"):
-        monkeypatch.setattr(f"common.{module}.ROOT", folder)
-    monkeypatch.setattr("common.runner.CLOSING", ["S7_mnist/2_second"])
-    monkeypatch.setattr("common.grid.GRID", {"S7_mnist/1_first": Published(1, 1, ("net",)),
-                                             "S7_mnist/2_second": Published(2, 1, ("net",))})
+        (folder / f"S7_mnist/{name}.py").write_text(NOTEBOOK.replace("{name}", name))
+    return folder
+
+
+def work_on(folder: Path, monkeypatch) -> Path:
+    """Let common and tools in this process work on the course in `folder`, and its pairs be in step."""
+    for module in HAVE_ROOT:
+        monkeypatch.setattr(f"{module}.ROOT", folder)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebooks.sync()
     return folder
 
 
-def write(folder: Path, name: str, text: str = NOTEBOOK) -> None:
-    session, notebook = name.split("/")
-    path = folder / f"{name}.py"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text.replace("{session}", session).replace("{name}", notebook))
+def change(path: Path, what) -> None:
+    """Let `what` change the .ipynb at `path`."""
+    notebook = nbformat.read(path, as_version=4)
+    what(notebook)
+    nbformat.write(notebook, path)
+
+
+def edit(path: Path, *changes: tuple[str, str]) -> None:
+    """Replace texts in a file, such as a notebook's .py, and sync."""
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    notebooks.sync()

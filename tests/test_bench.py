@@ -2,16 +2,16 @@
 
 import pytest
 
-from common import bench
 from common.data import find
+from tools import bench
 
 
 @pytest.mark.parametrize("side", bench.SIDES)
 @pytest.mark.parametrize("session", bench.CASES)
 def test_sides(session, side, monkeypatch):
-    case = bench.CASES[session]
-    if find(case.data) is None:
-        pytest.skip(f"no {case.data} on this machine")
+    _, data, *_ = bench.CASES[session]
+    if find(data) is None:
+        pytest.skip(f"no {data} on this machine")
     monkeypatch.setattr(bench, "WARMUP", 1)
     monkeypatch.setattr(bench, "STEPS", 2)
-    assert bench.SIDES[side](case) > 0
+    assert bench.measure(session, side) > 0

@@ -1,0 +1,151 @@
+"""Results as Markdown tables and sentences, for a notebook's cells: every number comes from a result."""
+
+import inspect
+import json
+import statistics
+from pathlib import Path
+
+from IPython.display import Markdown
+from torch import nn
+
+from common.anatomy import count_parameters, multiply_accumulates, torchsummary_table
+from common.data import Dataset
+from common.receptive_field import Row, receptive_field
+from common.results import difference, mean_epoch_until
+from common.training import evaluate
+
+
+def markdown(head: str, rows: list[tuple], align: str = "") -> str:
+    """Return a table in Markdown: `head` has the columns' names with | between; `align` a letter each, l or r."""
+    names = [name.strip() for name in head.split("|")]
+    rules = [{"l": ":---", "r": "---:"}.get(letter, "---") for letter in align.ljust(len(names))]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (names, rules, *rows))
+
+
+def target_table(result: dict) -> Markdown:
+    """Return the table of a result's targets, with a tick or a cross for each."""
+    return Markdown(markdown("target | limit | reached | ", [
+        (t["name"], t["limit"], number(t["value"]), "✓" if t["met"] else "✗") for t in result["targets"]]))
+
+
+def summary_table(summaries: list[dict]) -> Markdown:
+    """Return the table of models, one row for each of `summaries` (see `common.results.summarize`)."""
+    head = "model | parameters | receptive field | epochs | train, % | test accuracy, % | seeds | worst seed, %"
+    return Markdown(markdown(head, [
+        (title(s), f"{s['params']:,}", number(s["receptive_field"]), s["epochs"], f"{s['train_accuracy']:.2f}",
+         accuracy(s), s["n"], f"{s['worst']:.2f}") for s in summaries]))
+
+
+def receptive_field_table(table: list[Row]) -> Markdown:
+    """Return the table of `common.receptive_field.receptive_field`, in pixels, as Markdown; "3x5" is height x width."""
+    head = ("layer | RF in | size in | jump in | stride | padding | kernel | dilation | effective kernel | RF out "
+            "| size out | jump out")
+    return Markdown(markdown(head, [["x".join(map(str, cell)) if isinstance(cell, tuple) else cell for cell in row]
+                                    for row in table], " " + "r" * 11))
+
+
+def describe_network(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
+    """Print torchsummary's table of `model` for images of `shape` (C, H, W); return that of its receptive fields."""
+    print(torchsummary_table(model, shape))
+    try:
+        return receptive_field_table(receptive_field(model, shape))
+    except ValueError as error:
+        return Markdown(f"Receptive field: unknown ({error}).")
+
+
+def source_code(*parts) -> Markdown:
+    """Return the code of functions or classes of the course, as it stands in their module, to read it in place."""
+    texts = [f"`{part.__module__}`\n```python\n{inspect.getsource(part).rstrip()}\n```" for part in parts]
+    return Markdown("\n\n".join(texts))
+
+
+def cost(model: nn.Module, shape: tuple[int, int, int]) -> str:
+    """Say what `model` costs for an image of `shape` (C, H, W)."""
+    return (f"{count_parameters(model):,} parameters, {multiply_accumulates(model, shape) / 1e6:.1f} million "
+            "multiply-accumulates an image")
+
+
+def gain(result: dict, other: dict) -> str:
+    """Say how much more of the test images are right in `result` than in `other`; both results, or both summaries.
+
+    Of summaries the runs with the same seed are compared (see `common.results.difference`).
+    """
+    if "mean" not in result:
+        return f"{result['accuracy'] - other['accuracy']:+.2f} points"
+    found = difference(result, other)
+    if found.n == 0:
+        return f"{result['mean'] - other['mean']:+.2f} points"
+    if found.n == 1:
+        return f"{found.mean:+.2f} points (one seed)"
+    return (f"{found.mean:+.2f} points ({found.n} pairs of seeds, 95 % interval {found.low:+.2f} to {found.high:+.2f}: "
+            f"{found.verdict})")
+
+
+def difference_table(comparisons: list[tuple[dict, dict]]) -> str:
+    """Return the table, in Markdown, of pairs of summaries: what each one gains over the other."""
+    rows = [(title(one), title(other), found.n, f"{found.mean:+.2f}",
+             f"{found.low:+.2f} to {found.high:+.2f}" if found.n > 1 else "", found.verdict)
+            for one, other in comparisons if (found := difference(one, other)).n]
+    return markdown(" | against | pairs of seeds | difference, points | 95 % interval | ", rows, "llrrll")
+
+
+def verdicts(summaries: list[dict], other: dict) -> str:
+    """Say in words which of `summaries` are worse than `other`, which better, and of which it isn't clear."""
+    found: dict[str, list[str]] = {"worse": [], "better": [], "no clear difference": [], "one seed says nothing": []}
+    for row in summaries:
+        found[difference(row, other).verdict].append(title(row))
+    said = [f"{verdict}: {', '.join(names)}" for verdict, names in found.items() if names]
+    return f"Against {title(other)}, {'; '.join(said)}."
+
+
+def title(row: dict) -> str:
+    """Return the name of a result or a summary: its model, and its norm where it has one."""
+    return row["model"].replace("_", " ") + (f", {row['norm']}" if row["norm"] else "")
+
+
+def accuracy(summary: dict) -> str:
+    """Return the mean test accuracy over seeds with its standard deviation, where there is more than one."""
+    return f"{summary['mean']:.2f}" + (f" ± {summary['std']:.2f}" if summary["std"] is not None else "")
+
+
+def first_epoch(summary: dict, accuracy: float) -> str:
+    """Return in words after how many epochs the runs first reached `accuracy` percent: their mean, and how many did."""
+    mean, runs = mean_epoch_until(summary["results"], accuracy)
+    if mean is None:
+        return f"never reached {accuracy} %"
+    return f"first reached {accuracy} % after {mean:.1f} epochs" + (
+        f" in {runs} of {summary['n']} runs" if runs < summary["n"] else "")
+
+
+def generalization_gap(result: dict, model: nn.Module, train_set: Dataset) -> str:
+    """Say how much better the trained `model` of `result` is on its training images than on the test's."""
+    unchanged = evaluate(model, train_set)[1]
+    return (f"With seed {result['seed']} it is right in {result['accuracy']:.2f} % of the test images; on the "
+            f"augmented training images, as they were met in the last epoch, in {result['train_accuracy']:.2f} %; on "
+            f"the same images unchanged in {unchanged:.2f} %, {unchanged - result['accuracy']:+.2f} points from the "
+            "test's.")
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def ideas_table(path: Path) -> Markdown:
+    """Return the table of what `S8_norms/ideas.py` tried and kept at `path`, each beside the recipe as it is."""
+    tried: dict[str, dict] = {}
+    for row in json.loads(path.read_text()):
+        tried.setdefault(row["idea"], {"results": []})["results"].append(row)
+    rows = []
+    for idea, found in tried.items():
+        norm = idea.partition(",")[0]
+        first = norm if norm in ("group norm", "layer norm") else next(iter(tried))
+        mean, pairs = statistics.fmean(row["accuracy"] for row in found["results"]), difference(found, tried[first])
+        said = ("", "", "") if idea == first else (
+            f"{mean - pairs.mean:.2f}",
+            f"{pairs.mean:+.2f}" + (f" ({pairs.low:+.2f} to {pairs.high:+.2f})" if pairs.n > 1 else ""),
+            pairs.verdict if pairs.n > 1 else "one seed")
+        rows.append((idea, f"{mean:.2f}", len(found["results"]), *said))
+    return Markdown(markdown("the recipe, with | held-out accuracy, % | seeds | as it is, same seeds, % "
+                             "| difference, points | ", rows, "lrrrrl"))

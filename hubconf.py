@@ -1,0 +1,31 @@
+"""The course's own networks for torch.hub: torch.hub.load("owner/small-cnn-course", "s8_ours", norm="bn").
+
+Each takes images of shape (N, C, H, W), normalized by the mean and standard deviation of its data set (see
+common/data.py), and returns logits (N, 10). With trained=False it has random weights.
+"""
+
+from common.models import s7, s8, s9
+from common.pretrained import pretrained
+
+dependencies = ["torch", "torchsummary"]
+
+
+def s7_ours(trained: bool = True):
+    """MNIST (1, 28, 28), 7,916 parameters."""
+    return pretrained("S7_mnist/3_augmentation", "ours") if trained else s7.ours()
+
+
+def s7_smallest(trained: bool = True):
+    """MNIST (1, 28, 28), 4,704 parameters."""
+    return pretrained("S7_mnist/3_augmentation", "smallest") if trained else s7.smallest()
+
+
+def s8_ours(norm: str = "bn", trained: bool = True):
+    """CIFAR-10 (3, 32, 32), 48,576 parameters; `norm` is "bn", "gn" or "ln"."""
+    network, notebooks = s8.ours(norm), {"bn": "2_batch_norm", "gn": "3_group_norm", "ln": "4_layer_norm"}
+    return pretrained(f"S8_norms/{notebooks[norm]}", "ours", norm) if trained else network
+
+
+def s9_ours(trained: bool = True):
+    """CIFAR-10 (3, 32, 32), 189,098 parameters."""
+    return pretrained("S9_advanced_conv/4_ours", "ours") if trained else s9.ours()

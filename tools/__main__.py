@@ -1,0 +1,88 @@
+"""The course on the command line: python -m tools VERB; --help lists the verbs."""
+
+import sys
+
+import click
+
+from tools import notebooks, runner
+from tools.notebooks import CourseError
+
+
+@click.group()
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def course() -> None:
+    """Run, publish and check the notebooks."""
+
+
+@course.command()
+def run() -> None:
+    """Run the closing notebooks, quickly, and check their targets."""
+    runner.run_closing()
+
+
+@course.command()
+@click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds, in place of each notebook's own.")
+@click.option("--profile", help="Where they run, in place of this machine: profiles/slurm.")
+@click.option("--notebooks", "chosen", default="", metavar="'NAME ...'", help="Those alone: 'S7_mnist/1_structure'.")
+def results(seeds: int | None, profile: str | None, chosen: str) -> None:
+    """Train what is missing or stale among the published results."""
+    runner.make_results(seeds, profile, chosen)
+
+
+@course.command()
+def publish() -> None:
+    """Put outputs into the notebooks, and results into the READMEs."""
+    from tools import publisher  # it brings torch, which takes seconds: not for every verb
+
+    print("\n".join(publisher.publish()) or "nothing to publish: all is up to date")
+
+
+@course.command()
+def check() -> None:
+    """Compare notebooks, READMEs and results with what makes them."""
+    from tools import publisher
+
+    if problems := list(publisher.find_problems()):
+        raise CourseError("\n".join(problems))
+
+
+@course.command()
+def sync() -> None:
+    """Write every .ipynb from its .py."""
+    print("\n".join(notebooks.sync()) or "every notebook is as its .py says")
+
+
+@course.command()
+def bench() -> None:
+    """Measure the training speed against the textbook loop's."""
+    from tools.bench import CASES, compare
+
+    for session in CASES:
+        compare(session)
+
+
+@course.command()
+@click.argument("name")
+@click.option("-p", "parameters", nargs=2, multiple=True, metavar="PARAMETER VALUE", help="One of its parameters.")
+def notebook(name: str, parameters: tuple[tuple[str, str], ...]) -> None:
+    """Run one notebook, such as S7_mnist/1_structure."""
+    runner.run_notebook(name, {parameter: runner.parse_value(value) for parameter, value in parameters})
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    try:
+        return course(standalone_mode=False) or 0
+    except click.Abort:  # Ctrl-C
+        print("stopped; finished epochs are kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        print(error.format_message() if isinstance(error, click.ClickException) else
+              f"{type(error).__name__}: {error} (--debug says where)", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Training images a second, the course's loop against the textbook's: `python -m tools bench`, or `make bench`.
+
+Both train the same network, with the same random motions of the images.
+Ours: the images as one tensor of bytes in memory, augmented a batch at a time, channels_last, a cheaper dropout, and an
+allocator that keeps its memory (ENVIRONMENT, which has to be set before the process starts).
+The textbook's: a DataLoader of 2 workers which transforms one PIL image at a time (an affine motion takes the nearest
+pixel where ours interpolates; in session 9 by albumentations), contiguous tensors, `nn.Dropout`.
+Each round is a process of its own; the two take turns, so that a slow minute of the machine hits both.
+Run it on an idle machine: beside another process, threads that wait for each other take ten times as long.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common.anatomy import count_parameters
+from common.augmentation import BRIEF, BRIEF_BATCHED, make_pipeline
+from common.data import MEAN, STD, datasets, find, load
+from common.files import ROOT, write
+from common.layers import Dropout, ReluDropout
+from common.machine import machine
+from common.models import s7, s8, s9
+from common.optim import make_optimizer
+from common.tables import markdown
+from common.training import Recipe, make_batches, train_epoch
+from tools.runner import ENVIRONMENT
+
+ROUNDS, WARMUP, STEPS = 7, 20, 100  # rounds of each side; steps before the clock starts, and steps it counts
+BATCH = 128
+
+
+def vary(pipeline, picture):
+    """Pass one PIL image through a pipeline of albumentations."""
+    return pipeline(image=np.array(picture))["image"]
+
+
+# What is measured: the network, the data, a recipe's augmentation, and the same by torchvision's `transforms`.
+CASES = {
+    "S7_mnist": (
+        s7.regularized, "mnist", (("affine", {"shift": 0.08, "scale": 0.1, "rotate": 8.0, "shear": 6.0}),),
+        lambda transforms: [transforms.RandomAffine(8.0, translate=(0.08, 0.08), scale=(0.9, 1.1), shear=6.0)]),
+    "S8_norms": (
+        s8.widened_input, "cifar10", (("crop", {"padding": 4}), ("flip", {})),
+        lambda transforms: [transforms.RandomCrop(32, padding=4, padding_mode="reflect"),
+                            transforms.RandomHorizontalFlip()]),
+    "S9_advanced_conv": (
+        s9.inverted_bottlenecks, "cifar10", BRIEF_BATCHED,
+        lambda transforms: [partial(vary, make_pipeline(BRIEF[0][1]["transforms"]))]),
+}
+
+
+def prepare_ours(session: str) -> Callable[[int], None]:
+    """Return a function that trains so many steps, by `common.training`."""
+    make_model, data, augmentation, _ = CASES[session]
+    recipe = Recipe(epochs=1, lr=0.05, batch_size=BATCH, augmentation=augmentation)
+    train, _ = load(data)
+    model = make_model().to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, recipe)
+    batches = make_batches(train, recipe, torch.Generator().manual_seed(0))
+    return lambda steps: train_epoch(model, islice(batches, steps), optimizer, recipe)
+
+
+def prepare_textbook(session: str) -> Callable[[int], None]:
+    """Return a function that trains so many steps, by the loop that tutorials show."""
+    from torchvision import transforms  # after common.data, which makes it importable
+
+    make_model, data, _, make_transforms = CASES[session]
+    transform = transforms.Compose([*make_transforms(transforms), transforms.ToTensor(),
+                                    transforms.Normalize(MEAN[data], STD[data])])
+    kind = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[data]
+    train_set = kind(find(data), transform=transform)
+    batches = iter(torch.utils.data.DataLoader(train_set, BATCH, shuffle=True, num_workers=2))
+    model = make_model().train()
+    for i, module in enumerate(model):
+        if isinstance(module, Dropout):
+            dropout = nn.Dropout(module.p)
+            model[i] = nn.Sequential(nn.ReLU(), dropout) if isinstance(module, ReluDropout) else dropout
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, 0.9, nesterov=True)
+
+    def train(steps: int) -> None:
+        total_loss = correct = 0
+        for images, labels in islice(batches, steps):
+            optimizer.zero_grad()
+            logits = model(images)
+            loss = F.cross_entropy(logits, labels)
+            loss.backward()
+            optimizer.step()
+            total_loss += loss.item()
+            correct += (logits.argmax(1) == labels).sum().item()
+
+    return train
+
+
+SIDES = {"ours": prepare_ours, "textbook": prepare_textbook}
+
+
+def measure(session: str, side: str) -> float:
+    """Return the images a second of one side."""
+    train = SIDES[side](session)
+    train(WARMUP)
+    start = time.perf_counter()
+    train(STEPS)
+    return STEPS * BATCH / (time.perf_counter() - start)
+
+
+def compare(session: str) -> None:
+    """Measure both sides in turn, print the table and keep it with the raw numbers."""
+    make_model, data, *_ = CASES[session]
+    load(data)  # downloads it where it isn't there
+    rates = {side: [] for side in SIDES}
+    for i in range(ROUNDS):
+        for side, values in rates.items():
+            environment = {**os.environ, **(ENVIRONMENT if side == "ours" else {})}
+            command = [sys.executable, "-m", "tools.bench", session, side]
+            values.append(float(subprocess.check_output(command, cwd=ROOT, env=environment)))
+            print(f"{session}, round {i + 1}/{ROUNDS}  {side:8}  {values[-1]:6,.0f} images/s", flush=True)
+    ratios = [ours / textbook for ours, textbook in zip(rates["ours"], rates["textbook"], strict=True)]
+    shown = [("ours, images/s", rates["ours"], ",.0f"), ("textbook, images/s", rates["textbook"], ",.0f"),
+             ("ours / textbook", ratios, ".2f")]
+    rows = [(name, *(f"{number(values):{form}}" for number in (statistics.median, min, max)))
+            for name, values, form in shown]
+    here = machine(torch.device("cpu"))
+    table = (f"{here['device']}, {here['threads']} threads, torch {here['torch']}; {ROUNDS} rounds of {STEPS} steps\n\n"
+             + markdown(f"{count_parameters(make_model()):,}-parameter network | median | lowest | highest", rows))
+    print(f"\n{table}\n")
+    content = json.dumps({**here, "steps": STEPS, "warmup": WARMUP, **rates, "table": table}, indent=1)
+    write(ROOT / session / "results" / "bench.json", content + "\n")
+
+
+if __name__ == "__main__":  # one round of one side, in a process of its own
+    print(measure(*sys.argv[1:]))

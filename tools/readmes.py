@@ -1,0 +1,136 @@
+"""The READMEs' generated sections, each between <!-- generated: NAME --> and <!-- end: NAME -->: tables and figures."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from common import results, session, tables
+from common.files import ROOT
+from common.session import Session
+from common.targets import NAMES
+from tools import notebooks
+from tools.notebooks import GITHUB, CourseError, badge, relative, repository
+
+FIGURES = {  # in S*/results/figures/, and what a README says beside it
+    "parameters": "Test accuracy against the number of parameters: networks trained here (last epoch; mean and "
+                  "standard deviation over several seeds) and the source networks (best epoch, as their authors "
+                  "report it). Left out: what was trained here and is far larger than those or far below the target",
+    "seeds": "Test accuracy after the last epoch, a dot each seed, of the networks that were trained with several",
+    "curves": "Loss and accuracy during training, the last notebook's networks, seed 0. Train: on the varied images, "
+              "while learning; test: with the weights that are evaluated, their average where the recipe has one",
+    "misclassified": "What the last notebook's network gets wrong, seed 0: true and predicted class",
+}
+
+
+def fill_readmes() -> dict[Path, str]:
+    """Return every README as it should be, its generated sections filled from the published results."""
+    paths = [ROOT / "README.md", *ROOT.glob("S*/README.md")]
+    return {path: fill(path.read_text(), make_sections(path.parent), relative(path)) for path in paths}
+
+
+def fill(text: str, contents: dict[str, str], where: str) -> str:
+    """Return `text` with `contents[NAME]` in each of its sections.
+
+    Raises CourseError, naming `where`, for a NAME that isn't known, and for a marker without its other half.
+    """
+    for name in re.findall(r"<!-- (?:generated|end): (.*?) -->", text):
+        if name not in contents:
+            raise CourseError(f"{where} has a section {name!r}; known: {', '.join(contents)}")
+        begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise CourseError(f"{where} needs {begin} and, after it, {end}, once each")
+        text = f"{text[:text.index(begin)]}{begin}\n{contents[name]}\n{text[text.index(end):]}"
+    return text
+
+
+def make_sections(folder: Path) -> dict[str, str]:
+    """Return the generated sections by name, with the links of a README in `folder`."""
+    address = repository()
+    clone = f"git clone {GITHUB}{address}\ncd {address.partition('/')[2]}"
+    sections = {"clone": f"```bash\n{clone}\nmake run\nmake test\n```"}
+    for name in session.names():
+        about, bench = session.read(name), ROOT / name / "results" / "bench.json"
+        limits = [f"{NAMES[target.key]} {target.relation} {target.limit:,}" for target in (about.goal, *about.budget)]
+        sections |= {
+            f"goal {name}": f"**Asked for:** {'; '.join(limits)}.",
+            f"notebooks {name}": list_notebooks(about, folder),
+            f"results {name}": tabulate_results(about, folder),
+            f"comparisons {name}": tabulate_comparisons(about),
+            f"figures {name}": list_figures(about, folder),
+            f"bench {name}": json.loads(bench.read_text())["table"] if bench.exists() else "*Not measured yet.*",
+        }
+    return sections
+
+
+def list_notebooks(about: Session, folder: Path) -> str:
+    """Return the table of a session's notebooks: their titles, and their badges."""
+    rows = []
+    for notebook in about.notebooks:
+        name = f"{about.name}/{notebook}"
+        title = notebooks.read_source(name).cells[0].source.splitlines()[0].removeprefix("# ")
+        rows.append((f"[{title}]({os.path.relpath(ROOT / name, folder)}.ipynb)", badge(name)))
+    return tables.markdown("notebook | ", rows, "ll")
+
+
+def summarize_session(about: Session) -> list[dict]:
+    """Return the summaries of a session's published results, by notebook and then by accuracy.
+
+    Runs that have no accuracy to reach, such as those on a short schedule, are left out.
+    """
+    found = [run for run in results.read_all(ROOT / about.name / "results")
+             if any(target["name"] == NAMES["accuracy"] for target in run["targets"])]
+    return sorted(results.summarize(found), key=lambda row: (row["notebook"], row["mean"]))
+
+
+def tabulate_results(about: Session, folder: Path) -> str:
+    """Return the table of a session's results, a row for each model, and say what the source networks reach."""
+    rows = []
+    for row in summarize_session(about):
+        met = sum(all(target["met"] for target in run["targets"]) for run in row["results"])
+        mean, reached = results.mean_epoch_until(row["results"], about.goal.limit)
+        first = "never" if mean is None else f"{mean:.1f}"
+        if 0 < reached < row["n"]:
+            first += f" ({reached} of {row['n']})"
+        path = os.path.relpath(ROOT / about.name / f"{row['notebook']}.ipynb", folder)
+        number = f"{about.name.split('_')[0]}.{row['notebook'].split('_')[0]}"
+        rows.append((f"[{number}]({path})", tables.title(row), f"{row['params']:,}",
+                     row["epochs"], tables.accuracy(row), row["n"], f"{row['worst']:.2f}", first,
+                     f"{'✓' if met == row['n'] else '✗'} {met} of {row['n']}"))
+    head = ("notebook | model | parameters | epochs | test accuracy, % | seeds | worst seed, % "
+            f"| first epoch ≥ {about.goal.limit} % | its targets met")
+    sources = []
+    for baseline in about.baselines:
+        name = describe_baseline(baseline)
+        linked = f"[{name}]({baseline['link']})" if "link" in baseline else name
+        sources.append(f"{baseline['accuracy']:.2f} % with {linked}")
+    text = (f"{tables.markdown(head, rows, 'llrrrrrll')}\n\n"
+            "Accuracy after the last epoch, never the best one: mean ± standard deviation over the seeds. "
+            "A network's targets are those of its notebook: an early one's are lower than the session's.")
+    if sources:
+        text += f"\nThe source networks' best epoch, as their authors report it: {', '.join(sources)} parameters."
+    return text
+
+
+def describe_baseline(baseline: dict) -> str:
+    return f"{baseline['params']:,}" + (f" {baseline['norm']}" if "norm" in baseline else "")
+
+
+def tabulate_comparisons(about: Session) -> str:
+    """Return the table of what a session compares seed by seed, as far as it is published."""
+    found = {f"{row['notebook']}/{results.result_name(row['model'], row['norm'])}": row
+             for row in results.summarize(results.read_all(ROOT / about.name / "results"))}
+    pairs = [(found[one], found[other]) for one, other in about.comparisons if one in found and other in found]
+    said = ("Seed by seed: the mean difference of the runs with the same seed, and its 95 % interval (Student's t). "
+            "\"Better\" and \"worse\" are said only where the interval excludes 0; about one in twenty such "
+            "intervals misses the true difference.")
+    if any("short" in one["model"] for one, _ in pairs):
+        said += " \"Short\": four epochs of 15,000 images, one ingredient out."
+    return f"{tables.difference_table(pairs)}\n\n{said}"
+
+
+def list_figures(about: Session, folder: Path) -> str:
+    """Return a session's figures that are there, with their captions."""
+    paths = {ROOT / about.name / "results" / "figures" / f"{name}.png": caption for name, caption in FIGURES.items()}
+    return "\n\n".join(f"![{caption}]({os.path.relpath(path, folder)})\n\n*{caption}.*"
+                       for path, caption in paths.items() if path.exists())
