@@ -1,4 +1,4 @@
-# make run       run the closing notebooks in the quick preset, and check their targets
+# make run       run the closing notebooks side by side in the quick preset, and check their targets
 # make test      the quick tests, minutes; make test-all: all of them
 # make check     ruff, and that notebooks, READMEs and results are what makes them
 # make results   train what is missing or stale among the published results, on all cores or on a cluster (SEEDS=n,

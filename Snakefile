@@ -11,7 +11,7 @@ CELLS = grid.list_cells(config)
 
 
 def done(cell):  # says that it has run
-    return f"runs/grid/{cell.preset}/{cell.name}.done"
+    return cell.log.replace(".log", ".done")
 
 
 localrules: all
@@ -26,9 +26,10 @@ for cell in CELLS:
         name: cell.name
         input: [done(needed) for needed in grid.find_needed(cell, CELLS)]
         output: touch(done(cell))
-        log: done(cell).replace(".done", ".log")
+        log: cell.log
         params: python=sys.executable, notebook=cell.notebook, preset=cell.preset, seed=cell.seed
         threads: 1
-        resources: mem_mb=4000, runtime=grid.about(cell.notebook).get("minutes", 60)
-        shell:
+        resources: mem_mb=4000, runtime=grid.minutes(cell.notebook)
+        shell:  # tools/progress.py reads the log, and its last line
             "{params.python:q} -m tools notebook {params.notebook:q} -p preset {params.preset} -p seed {params.seed} > {log} 2>&1"
+            " || {{ echo exit code $? >> {log}; exit 1; }}"

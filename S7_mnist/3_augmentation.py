@@ -184,7 +184,7 @@ tables.describe_network(s7.ours(), shape)
 
 # %%
 ours_recipe = run.recipe(
-    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.998, augmentation=variation), quick_epochs=11,
+    Recipe(epochs=14, lr=0.3, schedule="one_cycle", average=0.998, augmentation=variation), quick_epochs=8,
 )
 ours, ours_model = run.train_or_read("ours", s7.ours, ours_recipe, data, ours_target)
 

@@ -250,7 +250,7 @@ display(Markdown(
 # place where the network is worse without it, and the interval says so.
 
 # %%
-short = run.recipe(dataclasses.replace(recipes.S8, epochs=4, train_images=15_000), quick_epochs=1)
+short = run.recipe(dataclasses.replace(recipes.S8, epochs=4, train_images=15_000))
 random_flip = (*short.augmentation, ("flip", {"p": 0.5}))
 variants = {
     "ours_short": (make_ours, short),

@@ -76,7 +76,7 @@ data = train_set, test_set = run.data("cifar10")
 plots.samples(train_set.images, train_set.labels, train_set.classes, rows=1)
 
 # %%
-recipe = run.recipe(recipes.S8, quick_epochs=3)
+recipe = run.recipe(recipes.S8, quick_epochs=2)
 target = [*run.session.budget, run.session.goal]
 print(anatomy.torchsummary_table(s8.ours("bn"), shape))
 
@@ -224,36 +224,36 @@ sizes = (4, 16, 64, 256)
 images = 15_000
 by_size = {names[norm]: {} for norm in names}
 for norm, size in itertools.product(names, sizes):
-    if preset != "quick":
-        short = run.recipe(Recipe(epochs=1, lr=0.1 * size / 128, batch_size=size, schedule="one_cycle",
-                                  train_images=images, augmentation=(("crop", {"padding": 4}), ("flip", {}))))
-        result, _ = run.train_or_read(f"ours_batch_{size}", partial(s8.ours, norm), short, data,
-                            run.session.budget, norm=norm)
-        by_size[names[norm]][size] = result["accuracy"]
+    short = run.recipe(Recipe(epochs=1, lr=0.1 * size / 128, batch_size=size, schedule="one_cycle",
+                              train_images=images, augmentation=(("crop", {"padding": 4}), ("flip", {}))))
+    result, _ = run.train_or_read(f"ours_batch_{size}", partial(s8.ours, norm), short, data, run.session.budget,
+                                  norm=norm)
+    by_size[names[norm]][size] = result["accuracy"]
 
 # %%
-plots.against_batch_size(by_size) if preset != "quick" else Markdown("*Not part of the quick preset.*")
+plots.against_batch_size(by_size)
+
 
 # %% [markdown]
 # ### Analysis
 
 # %%
-if preset != "quick":
-    def change(larger: int, smaller: int) -> str:
-        gains = {name: points[smaller] - points[larger] for name, points in by_size.items()}
-        expected = "as expected" if min(gains, key=gains.get) == names["bn"] else "not as expected"
-        return (f"From {larger} images to {smaller}: "
-                + ", ".join(f"{name} {points:+.2f} points" for name, points in gains.items())
-                + f", so {min(gains, key=gains.get)} suffers most, {expected}. ")
+def change(larger: int, smaller: int) -> str:
+    gains = {name: points[smaller] - points[larger] for name, points in by_size.items()}
+    expected = "as expected" if min(gains, key=gains.get) == names["bn"] else "not as expected"
+    return (f"From {larger} images to {smaller}: "
+            + ", ".join(f"{name} {points:+.2f} points" for name, points in gains.items())
+            + f", so {min(gains, key=gains.get)} suffers most, {expected}. ")
 
-    display(Markdown(
-        change(64, sizes[0]) + change(16, sizes[0])
-        + f"At {sizes[0]} images {max(by_size, key=lambda name: by_size[name][sizes[0]])} is ahead. On so short a "
-        f"schedule two things change with the batch: what a norm sees, and how often the weights move, {images // 4:,} "
-        f"times with batches of 4 and {images // 256} times with 256, where the rate is too high for so few steps (a "
-        "guess has 10 %). So the norm's part can't be told from that of the steps, and with one seed each a point more "
-        "or less may be chance. What small batches do to a mean itself, the last section measures."
-    ))
+
+display(Markdown(
+    change(64, sizes[0]) + change(16, sizes[0])
+    + f"At {sizes[0]} images {max(by_size, key=lambda name: by_size[name][sizes[0]])} is ahead. On so short a "
+    f"schedule two things change with the batch: what a norm sees, and how often the weights move, {images // 4:,} "
+    f"times with batches of 4 and {images // 256} times with 256, where the rate is too high for so few steps (a "
+    "guess has 10 %). So the norm's part can't be told from that of the steps, and with one seed each a point more "
+    "or less may be chance. What small batches do to a mean itself, the last section measures."
+))
 
 
 # %% [markdown]

@@ -106,7 +106,7 @@ tables.receptive_field_table(receptive_field(s9.ours(), shape))
 # ### Result
 
 # %%
-recipe = run.recipe(recipes.S9, quick_epochs=10)
+recipe = run.recipe(recipes.S9, quick_epochs=8)
 ours, ours_model = run.train_or_read("ours", s9.ours, recipe, data, brief)
 
 # %%
@@ -169,7 +169,7 @@ display(Markdown(
 # task harder, and pay only once the network begins to learn its images by heart.
 
 # %%
-short = run.recipe(dataclasses.replace(recipes.S9, epochs=4, train_images=15_000), quick_epochs=1)
+short = run.recipe(dataclasses.replace(recipes.S9, epochs=4, train_images=15_000))
 variants = {"ours_short": {}, "ours_short_sgd": {"muon": 0.0}, "ours_short_hard_labels": {"label_smoothing": 0.0},
             "ours_short_no_augmentation": {"augmentation": ()}}
 

@@ -8,6 +8,7 @@ import math
 import os
 import warnings
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -106,13 +107,30 @@ def albumentations(images: Tensor, generator: Generator, transforms: tuple) -> T
     Raises ValueError for a transform that albumentations doesn't have, for an argument that it would ignore, and for a
     pipeline that returns anything but bytes of the same height, width and channels.
     """
+    return from_pictures(vary(*to_pictures(images, generator), transforms), images.device)
+
+
+def to_pictures(images: Tensor, generator: Generator) -> tuple[np.ndarray, int]:
+    """Return `images` as albumentations takes them, bytes (N, H, W, C) on the CPU, and a seed for what it draws."""
     seed = torch.randint(2**31, (), generator=generator, device=generator.device).item()
+    return (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy(), seed
+
+
+def from_pictures(pictures: np.ndarray, device: torch.device) -> Tensor:
+    """Return bytes (N, H, W, C) as images in [0, 1] on `device`."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device) / 255
+
+
+def vary(pictures: np.ndarray, seed: int, transforms: tuple) -> np.ndarray:
+    """Pass `pictures` through the pipeline of `transforms`: `albumentations` without torch, for any process."""
+    import cv2  # as albumentations, only where it is used
+
     pipeline = make_pipeline(transforms, seed)
-    pictures = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    cv2.setNumThreads(1)  # on images this small a second thread only waits, which takes the core from others
     varied = [pipeline(image=picture)["image"] for picture in pictures]
     for picture, image in zip(pictures, varied, strict=True):
         _require_same_kind(picture, image, transforms)
-    return torch.stack([torch.from_numpy(image) for image in varied]).permute(0, 3, 1, 2).to(images.device) / 255
+    return np.stack(varied)
 
 
 def make_pipeline(transforms: tuple, seed: int | None = None):
@@ -156,8 +174,9 @@ def _color(images: Tensor, fill: tuple[float, ...]) -> Tensor:
 
 def _require_same_kind(given, made, step) -> None:
     """Raise ValueError where `step` made images of another type or shape than those it was given."""
-    given, made = (f"{type(images).__name__} of {images.dtype}, {tuple(images.shape)}" for images in (given, made))
-    if given != made:
+    kinds = [(type(images), images.dtype, images.shape) for images in (given, made)]
+    if kinds[0] != kinds[1]:
+        given, made = (f"{kind.__name__} of {dtype}, {tuple(shape)}" for kind, dtype, shape in kinds)
         raise ValueError(f"{step} turned {given} into {made}: leave out what changes the images' type or shape")
 
 

@@ -237,8 +237,7 @@ def staleness(path: Path, layers: list[dict], recipe: Recipe, seen: dict | None 
     if seen:
         if result["images"] != seen["images"]:
             return "its data are others"
-        now, then = ([float(logit) for logit in logits] for logits in (seen["output"], result["output"]))
-        if max(abs(a - b) for a, b in zip(now, then, strict=True)) > 0.05 * max(map(abs, now)):
+        if not results.same_output(seen["output"], result["output"], tolerance=0.05):
             return "its network computes something else"
     return None
 

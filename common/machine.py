@@ -1,5 +1,6 @@
 """The machine that a result comes from."""
 
+import os
 import platform
 import re
 from pathlib import Path
@@ -20,3 +21,8 @@ def processor() -> str:
     found = [re.search(rf"^{key}\s*: (.*)$", text, re.MULTILINE) for key in ("model name", "cpu family", "model")]
     name = " ".join(match[1] for match in found if match) or platform.processor() or platform.machine()
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

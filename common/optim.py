@@ -99,7 +99,8 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
     """
     @torch.no_grad()
     def update(averaged, current, count):
-        weight = 1 - min(decay, (1 + float(count)) / (10 + float(count)))
+        steps = count.item()  # once: a GPU is waited for
+        weight = 1 - min(decay, (1 + steps) / (10 + steps))
         if averaged[0].is_floating_point():
             torch._foreach_lerp_(averaged, current, weight)
         else:

@@ -62,6 +62,15 @@ def read_weights(result: dict) -> dict:
     return torch.load(io.BytesIO(content), "cpu", weights_only=True)
 
 
+def same_output(now: list[str], then: list[str], tolerance: float) -> bool:
+    """Whether both logits (see `common.training.first_output`) can be one network's, on machines that round otherwise.
+
+    Some GPUs keep three digits of what a convolution multiplies. `tolerance` is a part of the largest logit.
+    """
+    now, then = ([float(logit) for logit in logits] for logits in (now, then))
+    return max(abs(a - b) for a, b in zip(now, then, strict=True)) <= tolerance * max(map(abs, now))
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 

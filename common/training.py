@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common import checkpoint as checkpoints
-from common.augmentation import alternating_flip, augment
+from common.ahead import augment_all, make_workers
+from common.augmentation import alternating_flip
 from common.data import Dataset, hold_out, normalize
 from common.machine import machine
 from common.optim import average_weights, make_optimizer, make_schedule
+from common.precision import TRACE_STEPS, Precision, choose
 
-TRACE_STEPS = 20  # the losses of the first steps are kept with a result, to tell later whether today's code repeats it
+FIT_PART = 20  # one training image in 20 is evaluated as the test's are: that takes at most 3 % of an epoch's time
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,20 @@ class DivergedError(Exception):
     """The loss is no longer a finite number."""
 
 
-def train_epoch(model, batches, optimizer, recipe: Recipe, schedule=None, averaged=None) -> tuple[list[float], float]:
+def train_epoch(model, batches, optimizer, recipe: Recipe, schedule=None, averaged=None,
+                precision: Precision | None = None) -> tuple[list[float], float]:
     """Train `model` once over `batches` of (images, labels); `schedule` and `averaged` (see common.optim) follow.
 
-    Returns the loss of each step and the accuracy in percent (of the batches as they were met). Raises DivergedError
-    at the first loss that is not finite.
+    It trains in fp32, or as `precision` says. Returns the loss of each step and the accuracy in percent (of the batches
+    as they were met). Raises DivergedError at the first loss that is not finite.
     """
     model.train()
+    precision = precision or Precision()
     losses, correct, total = [], 0, 0
     for images, labels in batches:
-        logits = model(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        with precision.autocast():
+            logits = model(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         if recipe.l1:
             loss = loss + recipe.l1 * sum(p.abs().sum() for p in model.parameters() if p.dim() > 1)
         losses.append(loss.item())
@@ -70,8 +75,8 @@ def train_epoch(model, batches, optimizer, recipe: Recipe, schedule=None, averag
             raise DivergedError(f"the loss is {losses[-1]} at batch {len(losses)}, with a learning rate of "
                                 f"{optimizer.param_groups[0]['lr']:.3g}; try a smaller one")
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        precision.scale(loss).backward()
+        precision.step(optimizer)
         if schedule and recipe.schedule != "plateau":  # which is judged after an epoch
             schedule.step()
         if averaged:
@@ -97,19 +102,28 @@ def evaluate(model: nn.Module, dataset: Dataset) -> tuple[float, float]:
     return loss, 100 * (logits.argmax(1) == dataset.labels).double().mean().item()
 
 
-def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator, epoch: int = 1):
+def make_batches(dataset: Dataset, recipe: Recipe, generator: torch.Generator, epoch: int = 1, workers=None):
     """Yield epoch number `epoch` of augmented, normalized (images, labels) batches in random order.
 
-    A last partial batch is left out. Raises ValueError when `dataset` has fewer images than a batch.
+    A last partial batch is left out. `workers` (see common.ahead) begin the next batches while one is trained on.
+    Raises ValueError when `dataset` has fewer images than a batch.
     """
     if len(dataset.labels) < recipe.batch_size:
         raise ValueError(f"{len(dataset.labels)} training images don't fill a batch of {recipe.batch_size}: lower it")
     order = torch.randperm(len(dataset.labels), generator=generator, device=generator.device)
-    for index in order.split(recipe.batch_size)[: len(order) // recipe.batch_size]:
-        images = augment(dataset.images[index] / 255, generator, recipe.augmentation)
+    indices = order.split(recipe.batch_size)[: len(order) // recipe.batch_size]
+    plain = (dataset.images[index] / 255 for index in indices)
+    for index, images in zip(indices, augment_all(plain, generator, recipe.augmentation, workers), strict=True):
         if recipe.alternating_flip:
             images = alternating_flip(images, index, epoch)
         yield normalize(images, dataset.name).contiguous(memory_format=torch.channels_last), dataset.labels[index]
+
+
+def make_epochs(dataset: Dataset, recipe: Recipe, generator: torch.Generator, first: int = 1):
+    """Yield (number, batches) of each epoch from the `first` on, with workers where they help, which end with it."""
+    with make_workers(recipe.augmentation) as workers:
+        for epoch in range(first, recipe.epochs + 1):
+            yield epoch, make_batches(dataset, recipe, generator, epoch, workers)
 
 
 def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: int = 0, *,
@@ -120,9 +134,12 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
     in `checkpoint`; where that file is there already, of the same run, training goes on from it. `max_steps` ends
     training in the epoch that reaches it.
 
-    Returns {curve, trace, machine}: a dict an epoch {epoch, lr, train_loss, train_accuracy, test_loss, test_accuracy,
-    seconds}, with validation_loss and validation_accuracy where the recipe holds images out; the losses of the first
-    steps; what took them. Raises DivergedError, MemoryError, and ValueError for inputs that can't be trained with.
+    Returns {curve, trace, machine}: a dict an epoch {epoch, lr, train_loss, train_accuracy, fit_loss, fit_accuracy,
+    test_loss, test_accuracy, seconds}, with validation_loss and validation_accuracy where the recipe holds images out;
+    the losses of the first steps; what took them. train_* are of the batches as they were met; fit_* are of the first
+    twentieth of the training images, measured as test_* are: after the epoch, unaugmented, in evaluation mode.
+
+    Raises DivergedError, MemoryError, and ValueError for inputs that can't be trained with.
     """
     check_inputs(model, train, test, recipe)
     device = train.images.device
@@ -137,22 +154,24 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
     schedule = make_schedule(optimizer, recipe, steps_per_epoch)
     averaged = average_weights(model, recipe.average) if recipe.average else None
     evaluated = averaged.module if averaged else model
-    history = {"curve": [], "trace": [], "machine": machine(device)}
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "averaged": averaged}
+    precision = Precision(choose(device, train.name), device.type)
+    history = {"curve": [], "trace": [], "machine": {**machine(device), "precision": precision.name}}
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "averaged": averaged, "precision": precision}
     if checkpoint and (unfinished := checkpoints.find_unfinished(checkpoint, about, log)):
         checkpoints.restore(unfinished, parts, generator)
         history = unfinished["history"]
     curve = history["curve"]
 
-    for epoch in range(len(curve) + 1, recipe.epochs + 1):
+    for epoch, batches in make_epochs(train, recipe, generator, len(curve) + 1):
         start, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
-        batches = itertools.islice(make_batches(train, recipe, generator, epoch), max_steps)
+        batches = itertools.islice(batches, max_steps)
         with explain_errors(epoch, recipe):
-            losses, accuracy = train_epoch(model, batches, optimizer, recipe, schedule, averaged)
+            losses, accuracy = train_epoch(model, batches, optimizer, recipe, schedule, averaged, precision)
             history["trace"] = (history["trace"] + losses)[:TRACE_STEPS]
             if max_steps and epoch * steps_per_epoch >= max_steps:
                 break
             row = {"epoch": epoch, "lr": lr, "train_loss": sum(losses) / len(losses), "train_accuracy": accuracy}
+            row["fit_loss"], row["fit_accuracy"] = evaluate(evaluated, train[: max(1, len(train) // FIT_PART)])
             row["test_loss"], row["test_accuracy"] = evaluate(evaluated, test)
             if validation is not None:
                 row["validation_loss"], row["validation_accuracy"] = evaluate(evaluated, validation)
@@ -234,7 +253,8 @@ def try_network(model: nn.Module, train: Dataset) -> Tensor:
 def describe_run(model: nn.Module, train: Dataset, recipe: Recipe, seed: int) -> dict:
     """Say which run a checkpoint belongs to, which no other goes on from; an edited forward shows in the output."""
     return {"recipe": repr(recipe), "seed": seed, "data": f"{train.name}, {len(train.labels)} images",
-            "device": train.images.device.type, "network": repr(model),
+            "device": train.images.device.type, "precision": choose(train.images.device, train.name),
+            "network": repr(model),
             "weights": [(name, list(value.shape)) for name, value in model.state_dict().items()],
             "output": first_output(model, train)}
 

@@ -24,7 +24,7 @@ SHORT = dataclasses.replace(RECIPE, epochs=1)
 TRAIN, TEST = made_up(640, 0, side=12), made_up(100, 1, side=12)
 
 
-def network(p: float = 0.1, factor: int = 1) -> nn.Module:
+def network(p: float = 0.1, factor: float = 1) -> nn.Module:
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), Dropout(p), nn.Flatten(),
                            nn.Linear(800, 10))
@@ -74,6 +74,14 @@ def test_another_run_starts_anew(tmp_path, change, other):
     fit(**run, log=lines.append)
     fit(**{**run, "model": network(), **change}, log=lines.append)
     assert lines[1].endswith(f" is not used: it is of a run with another {other}") and lines[2].startswith("epoch  1/1")
+
+
+@pytest.mark.parametrize("factor, said", [(1.005, "goes on"), (1.05, "not used")])
+def test_a_run_goes_on_where_a_machine_rounds_otherwise(tmp_path, factor, said):
+    path, lines = tmp_path / "run.pt", []
+    fit(network(), TRAIN, TEST, SHORT, checkpoint=path, log=lines.append)
+    fit(network(factor=factor), TRAIN, TEST, SHORT, checkpoint=path, log=lines.append)
+    assert said in lines[1]
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:-100], lambda b: b[:50_000] + bytes(99) + b[50_099:],

@@ -147,7 +147,7 @@ def test_a_result_says_how_it_was_made(run, tmp_path):
     assert sorted(file.name for file in path.parent.iterdir()) == ["tiny-seed0.json", "tiny-seed0.pt"]
     assert result.keys() == set("""session notebook model norm seed preset network params receptive_field depthwise
         dilated max_pools global_pools linear transforms max_epochs epochs accuracy train_accuracy curve seconds device
-        threads torch git_commit recipe layers images output trace targets weights_sha256""".split())
+        threads torch precision git_commit recipe layers images output trace targets weights_sha256""".split())
     assert result["params"] == 4 * 9 + 4 + 4 + 40 == sum(row["params"] for row in result["layers"])
     assert result["receptive_field"] == 8  # global average pooling sees the whole image
     assert result["accuracy"] == result["curve"][-1]["test_accuracy"] == evaluate(model, DATA[1])[1]

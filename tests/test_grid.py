@@ -80,8 +80,10 @@ def test_results_makes_what_is_missing_or_stale_and_nothing_else(course, capfd):
     # One is missing, two are stale, and after their training their notebook fails.
     (course / "S7_mnist/results/1_first/net-seed0.json").unlink()
     small_course.edit(course / "S7_mnist/2_second.py", ("epochs=2", "epochs=3"), ("Image(", "assert seed\nImage("))
-    with pytest.raises(CourseError, match="runs/grid"):
+    with pytest.raises(CourseError, match="(?s)2_second, seed 0: AssertionError.*runs/grid"):
         runner.make_results()
+    out = capfd.readouterr().out.splitlines()
+    assert len(out) == 3 * 4 and {f"S7_mnist/2_second, seed {i}: started" for i in (0, 1)} < set(out)
     now = files(course, "json")
     assert set(now) == set(made) and all(now[name] > made[name] for name in made)  # what it trained is kept
     assert "AssertionError" in (course / "runs/grid/full/S7_mnist_2_second_seed0.log").read_text()
@@ -92,6 +94,11 @@ def test_results_makes_what_is_missing_or_stale_and_nothing_else(course, capfd):
     runner.make_results()
     assert files(course, "json") == now  # all is there, and read
     assert "read from" in (course / "runs/grid/full/S7_mnist_2_second_seed1.log").read_text()
+
+
+def test_what_snakemake_says_where_no_cell_ran(course):
+    with pytest.raises(CourseError, match="(?s)profile directory given.*Snakemake failed"):
+        runner.make_results(profile="profiles/nope")
 
 
 @pytest.fixture

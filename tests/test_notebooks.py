@@ -7,9 +7,11 @@ import sys
 
 import jupytext
 import nbformat
+import pretended_gpu
 import pytest
 import small_course
 
+from common import results
 from common.data import find
 from common.files import ROOT
 from tools import notebooks, runner
@@ -19,14 +21,17 @@ FIRST = "S7_mnist/1_first"
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("injected", ["", pretended_gpu.INJECTED], ids=["CPU", "GPU"])
 @pytest.mark.parametrize("name", notebooks.names())
-def test_notebook_runs(name, tmp_path):
+def test_notebook_runs(name, injected, tmp_path):
     data = "mnist" if name.startswith("S7") else "cifar10"
     if find(data) is None:
         pytest.skip(f"{data} isn't here: set DATA_DIR; NOTEBOOK NOT TESTED")
-    runner.execute(ROOT / f"{name}.ipynb", tmp_path / "run.ipynb", {"preset": "smoke", "output": str(tmp_path)})
+    runner.execute(ROOT / f"{name}.ipynb", tmp_path / "run.ipynb", {"preset": "smoke", "output": str(tmp_path)},
+                   injected=injected)
     made = list((tmp_path / name.split("/")[1]).glob("*-seed0.json"))
     assert bool(made) == ("run.train_or_read(" in (ROOT / f"{name}.py").read_text())
+    assert not injected or all("pretended" in results.read(path)["device"] for path in made)
     assert not [path for path in made if "_2-" in path.name]  # no two networks, or recipes, have the same name
     assert (tmp_path / "run.ipynb").stat().st_size < 1_000_000
 

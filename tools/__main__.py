@@ -62,6 +62,14 @@ def bench() -> None:
 
 
 @course.command()
+def precision() -> None:
+    """Measure what 16 bits do to accuracy."""
+    from tools.precision import compare
+
+    compare()
+
+
+@course.command()
 @click.argument("name")
 @click.option("-p", "parameters", nargs=2, multiple=True, metavar="PARAMETER VALUE", help="One of its parameters.")
 def notebook(name: str, parameters: tuple[tuple[str, str], ...]) -> None:

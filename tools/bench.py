@@ -1,11 +1,12 @@
 """Training images a second, the course's loop against the textbook's: `python -m tools bench`, or `make bench`.
 
 Both train the same network, with the same random motions of the images.
-Ours: the images as one tensor of bytes in memory, augmented a batch at a time, channels_last, a cheaper dropout, and an
-allocator that keeps its memory (ENVIRONMENT, which has to be set before the process starts).
+Ours: the images as one tensor of bytes in memory, augmented a batch at a time, channels_last, a cheaper dropout, an
+allocator that keeps its memory, and the processor's own precision (see common.precision); once more in fp32.
 The textbook's: a DataLoader of 2 workers which transforms one PIL image at a time (an affine motion takes the nearest
-pixel where ours interpolates; in session 9 by albumentations), contiguous tensors, `nn.Dropout`.
-Each round is a process of its own; the two take turns, so that a slow minute of the machine hits both.
+pixel where ours interpolates; in session 9 by albumentations), contiguous tensors, `nn.Dropout`, fp32.
+Each round is a process of its own; the sides take turns, so that a slow minute of the machine hits all. Both loops have
+the same number of threads.
 Run it on an idle machine: beside another process, threads that wait for each other take ten times as long.
 """
 
@@ -32,11 +33,12 @@ from common.layers import Dropout, ReluDropout
 from common.machine import machine
 from common.models import s7, s8, s9
 from common.optim import make_optimizer
+from common.precision import Precision, choose
 from common.tables import markdown
 from common.training import Recipe, make_batches, train_epoch
 from tools.runner import ENVIRONMENT
 
-ROUNDS, WARMUP, STEPS = 7, 20, 100  # rounds of each side; steps before the clock starts, and steps it counts
+ROUNDS, WARMUP, STEPS = 5, 10, 40  # rounds of each side; steps before the clock starts, and steps it counts
 BATCH = 128
 
 
@@ -61,14 +63,16 @@ CASES = {
 
 
 def prepare_ours(session: str) -> Callable[[int], None]:
-    """Return a function that trains so many steps, by `common.training`."""
+    """Return a function that trains so many steps, by `common.training`, as a notebook does."""
+    import common.setup  # noqa: F401 - for the allocator
     make_model, data, augmentation, _ = CASES[session]
     recipe = Recipe(epochs=1, lr=0.05, batch_size=BATCH, augmentation=augmentation)
     train, _ = load(data)
     model = make_model().to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
     batches = make_batches(train, recipe, torch.Generator().manual_seed(0))
-    return lambda steps: train_epoch(model, islice(batches, steps), optimizer, recipe)
+    precision = Precision(choose(train.images.device), fp32_steps=0)
+    return lambda steps: train_epoch(model, islice(batches, steps), optimizer, recipe, precision=precision)
 
 
 def prepare_textbook(session: str) -> Callable[[int], None]:
@@ -102,12 +106,9 @@ def prepare_textbook(session: str) -> Callable[[int], None]:
     return train
 
 
-SIDES = {"ours": prepare_ours, "textbook": prepare_textbook}
-
-
 def measure(session: str, side: str) -> float:
-    """Return the images a second of one side."""
-    train = SIDES[side](session)
+    """Return the images a second of "ours" or of the "textbook" loop."""
+    train = {"ours": prepare_ours, "textbook": prepare_textbook}[side](session)
     train(WARMUP)
     start = time.perf_counter()
     train(STEPS)
@@ -115,22 +116,24 @@ def measure(session: str, side: str) -> float:
 
 
 def compare(session: str) -> None:
-    """Measure both sides in turn, print the table and keep it with the raw numbers."""
+    """Measure all sides in turn, print the table and keep it with the raw numbers."""
     make_model, data, *_ = CASES[session]
     load(data)  # downloads it where it isn't there
-    rates = {side: [] for side in SIDES}
+    here = machine(torch.device("cpu"))
+    own = {f"ours, {name}": {**ENVIRONMENT, "PRECISION": name} for name in (choose(torch.device("cpu")), "fp32")}
+    sides = {**own, "textbook, fp32": {}}
+    rates = {side: [] for side in sides}
     for i in range(ROUNDS):
         for side, values in rates.items():
-            environment = {**os.environ, **(ENVIRONMENT if side == "ours" else {})}
-            command = [sys.executable, "-m", "tools.bench", session, side]
-            values.append(float(subprocess.check_output(command, cwd=ROOT, env=environment)))
-            print(f"{session}, round {i + 1}/{ROUNDS}  {side:8}  {values[-1]:6,.0f} images/s", flush=True)
-    ratios = [ours / textbook for ours, textbook in zip(rates["ours"], rates["textbook"], strict=True)]
-    shown = [("ours, images/s", rates["ours"], ",.0f"), ("textbook, images/s", rates["textbook"], ",.0f"),
-             ("ours / textbook", ratios, ".2f")]
+            command = [sys.executable, "-m", "tools.bench", session, side.partition(",")[0]]
+            values.append(float(subprocess.check_output(command, cwd=ROOT, env={**os.environ, **sides[side]})))
+            print(f"{session}, round {i + 1}/{ROUNDS}  {side:14}  {values[-1]:6,.0f} images/s", flush=True)
+    *ours, textbook = rates
+    ratios = {f"{side}: times the textbook's": [a / b for a, b in zip(rates[side], rates[textbook], strict=True)]
+              for side in ours}
     rows = [(name, *(f"{number(values):{form}}" for number in (statistics.median, min, max)))
-            for name, values, form in shown]
-    here = machine(torch.device("cpu"))
+            for group, form in (({f"{side}, images/s": rates[side] for side in rates}, ",.0f"), (ratios, ".2f"))
+            for name, values in group.items()]
     table = (f"{here['device']}, {here['threads']} threads, torch {here['torch']}; {ROUNDS} rounds of {STEPS} steps\n\n"
              + markdown(f"{count_parameters(make_model()):,}-parameter network | median | lowest | highest", rows))
     print(f"\n{table}\n")

@@ -18,11 +18,21 @@ class Cell(NamedTuple):
         """The name of its rule."""
         return f"{self.notebook.replace('/', '_')}_seed{self.seed}"
 
+    @property
+    def log(self) -> str:
+        """What it prints; beside it lies a .done where it has run."""
+        return f"runs/grid/{self.preset}/{self.name}.log"
+
 
 def about(notebook: str) -> dict:
     """Return what session.toml says of a notebook; nothing of one of the reader's own."""
     name, _, own = notebook.partition("/")
     return session.read(name).notebooks.get(own, {})
+
+
+def minutes(notebook: str) -> int:
+    """Return what one seed of a notebook takes on one core of a slow machine."""
+    return about(notebook).get("minutes", 60)
 
 
 def seed_counts(notebook: str) -> list[int]:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from common import plots, session, tables
 from common.files import ROOT, write
+from common.machine import count_cores
 from common.session import Session
 from tools import freshness, notebooks, readmes
 from tools.notebooks import CourseError, relative, tags, write_new
@@ -110,4 +110,4 @@ def find_problems() -> Iterator[str]:
         if path.exists() and any(cell.cell_type == "code" and cell.source and not cell.execution_count
                                  for cell in notebooks.read(path).cells):
             yield f"{name}.ipynb has a cell that never ran: run `make publish`"
-    yield from freshness.verify_notebooks(ROOT / "runs" / "check", at_a_time=os.cpu_count())
+    yield from freshness.verify_notebooks(ROOT / "runs" / "check", at_a_time=count_cores())

@@ -50,7 +50,7 @@ def make_sections(folder: Path) -> dict[str, str]:
     clone = f"git clone {GITHUB}{address}\ncd {address.partition('/')[2]}"
     sections = {"clone": f"```bash\n{clone}\nmake run\nmake test\n```"}
     for name in session.names():
-        about, bench = session.read(name), ROOT / name / "results" / "bench.json"
+        about = session.read(name)
         limits = [f"{NAMES[target.key]} {target.relation} {target.limit:,}" for target in (about.goal, *about.budget)]
         sections |= {
             f"goal {name}": f"**Asked for:** {'; '.join(limits)}.",
@@ -58,9 +58,15 @@ def make_sections(folder: Path) -> dict[str, str]:
             f"results {name}": tabulate_results(about, folder),
             f"comparisons {name}": tabulate_comparisons(about),
             f"figures {name}": list_figures(about, folder),
-            f"bench {name}": json.loads(bench.read_text())["table"] if bench.exists() else "*Not measured yet.*",
+            **{f"{measured} {name}": read_table(name, measured) for measured in ("bench", "precision")},
         }
     return sections
+
+
+def read_table(name: str, measured: str) -> str:
+    """Return the table of what `make bench` and `python -m tools precision` measured of a session."""
+    path = ROOT / name / "results" / f"{measured}.json"
+    return json.loads(path.read_text())["table"] if path.exists() else "*Not measured yet.*"
 
 
 def list_notebooks(about: Session, folder: Path) -> str:

@@ -1,11 +1,16 @@
 """Runs notebooks with papermill: one, the closing ones of every session, or all that is published."""
 
 import ast
+import contextlib
+import ctypes
 import importlib.util
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -16,12 +21,14 @@ from common import results, session
 from common.files import ROOT, write
 from tools import grid, notebooks
 from tools.notebooks import CourseError, relative, tags
+from tools.progress import Job, display
+
+POLL = 0.5  # seconds between two looks at what runs
+PATIENCE = 30  # seconds that it gets to stop; a second Ctrl-C cuts them short
 
 # What a kernel finds in its environment, unless it is set already.
 ENVIRONMENT = {
-    # glibc hands big buffers back to the system after every training step; kept, a step is 10 to 25 % faster.
-    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "10000000000", "MALLOC_TOP_PAD_": "268435456",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # and in pages of 2 MB, not 4 kB (Linux: madvise)
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # memory in pages of 2 MB, not 4 kB (Linux: madvise)
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the kernel warns about its debugger
     "NO_ALBUMENTATIONS_UPDATE": "1",  # else albumentations asks the network for its newest version
 }
@@ -80,38 +87,100 @@ def run_notebook(name: str, parameters: dict) -> None:
     if parameters.get("output"):
         output = Path(str(parameters["output"])).expanduser().resolve()  # the notebook runs in another folder
         parameters = {**parameters, "output": str(output)}
-    if name in notebooks.names() and not notebooks.is_synced(name):
-        print(f"note: {name}.ipynb is what runs, and its .py says something else: `make sync`", flush=True)
+    note_unsynced(name)
     own = f"-seed{parameters['seed']}" if isinstance(parameters.get("seed"), int) else ""  # many may run at a time
     execute(ROOT / f"{name}.ipynb", ROOT / "runs" / preset / f"{name}{own}.ipynb", parameters, sys.stdout)
 
 
+def note_unsynced(name: str) -> None:
+    """Say so where a notebook's .py was edited since its .ipynb was made."""
+    if name in notebooks.names() and not notebooks.is_synced(name):
+        print(f"note: {name}.ipynb is what runs, and its .py says something else: `make sync`", flush=True)
+
+
+@contextlib.contextmanager
+def children() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Yield `start`; what it started and still runs at the end is stopped, as by Ctrl-C, and killed if that is in vain.
+
+    SIGTERM, and a terminal that closes, come as Ctrl-C does.
+    """
+    started = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup has a say
+            signal.signal(number, signal.default_int_handler)
+
+    def start(command: list[str], log: Path, **environment: str) -> subprocess.Popen:
+        """Start a command that writes to a log."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as file:
+            started.append(subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=file,
+                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=hear_the_end))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        left, deadline = [process for process in started if process.poll() is None], time.monotonic() + PATIENCE
+        for process in left:
+            os.killpg(process.pid, signal.SIGINT)
+        for process in left:
+            try:
+                process.wait(max(0, deadline - time.monotonic()))
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                deadline = 0
+                os.killpg(process.pid, signal.SIGKILL)  # a kernel sees that, and ends
+                process.wait()
+
+
+def hear_the_end() -> None:
+    """Let this process hear Ctrl-C, even in the background, and hear it, too, when its parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+
+
 def run_closing() -> None:
-    """Run the closing notebooks in the quick preset and print a table of what they reached.
+    """Run the closing notebooks side by side in the quick preset, and print a table of what they reached.
 
     Raises CourseError where one fails, and where a target isn't met.
     """
-    from common import tables  # brings torch, which takes seconds: not for every verb
+    closing = [f"{name}/{session.read(name).closing}" for name in session.names()]
+    for name in closing:
+        note_unsynced(name)
+    jobs = [Job(name, ROOT / f"runs/quick/{name}.log", grid.minutes(name)) for name in closing]
+    run_side_by_side(jobs)
+    from common import tables  # brings torch
 
-    reached, failures = [], []
-    for name in session.names():
-        closing = session.read(name).closing
-        print(f"== {name}/{closing}, preset quick", flush=True)
-        try:
-            run_notebook(f"{name}/{closing}", {"preset": "quick"})
-        except CourseError as error:
-            failures.append(str(error))
-        else:
-            found = results.read_all(ROOT / "runs" / "quick" / name / "results" / closing)
-            reached += [result for result in found if result["seed"] == 0]
-    print("\nexecuted notebooks and results: runs/quick/\n")
+    folders = [job.log.parent / "results" / job.log.stem for job in jobs if job.state == "done"]
+    reached = [result for folder in folders for result in results.read_all(folder) if result["seed"] == 0]
+    print("\nexecuted notebooks, their logs and results: runs/quick/\n")
     print(tables.markdown("session | model | target | limit | reached | met", [
         (result["session"], tables.title(result), target["name"], target["limit"], tables.number(target["value"]),
          "yes" if target["met"] else "NO") for result in reached for target in result["targets"]]))
-    if failures:
+    if failures := [f"{job.name}: {job.reason}" for job in jobs if job.state == "failed"]:
         raise CourseError("\n".join(failures))
     if not reached or not all(target["met"] for result in reached for target in result["targets"]):
         raise CourseError("a target isn't met, or none was checked")
+
+
+def run_side_by_side(jobs: list[Job]) -> None:
+    """Run notebooks in the quick preset on one thread each, the longest first, as many at a time as there are cores."""
+    from common.machine import count_cores  # brings torch, which takes seconds: not for every verb
+
+    waiting, running = sorted(jobs, key=lambda job: job.minutes), []
+    with children() as start, display(jobs) as show:
+        while waiting or running:
+            while waiting and len(running) < count_cores():
+                job = waiting.pop()
+                command = [sys.executable, "-m", "tools", "notebook", job.name, "-p", "preset", "quick"]
+                running.append((job, start(command, job.log, OMP_NUM_THREADS="1")))
+            for job, process in running:
+                code = process.poll()
+                job.look("running" if code is None else "failed" if code else "done", code or 0)
+            running = [(job, process) for job, process in running if process.returncode is None]
+            show()
+            time.sleep(POLL)
 
 
 def make_results(seeds: int | None = None, profile: str | None = None, chosen: str = "") -> None:
@@ -125,17 +194,34 @@ def make_results(seeds: int | None = None, profile: str | None = None, chosen: s
     if importlib.util.find_spec("snakemake") is None:
         raise CourseError("the grid of results needs Snakemake: pip install -r requirements-grid.txt")
     config = {key: value for key, value in (("notebooks", chosen), ("seeds", seeds)) if value}
-    grid.list_cells(config)  # raises for what isn't known
+    cells = grid.list_cells(config)  # raises for what isn't known
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
     where = ["--profile", profile] if profile else ["--cores", "all", "--resources", f"mem_mb={memory}"]
     # Every cell runs, and none waits for the lock of a start that was killed: a cell does only what isn't done.
     command = [sys.executable, "-m", "snakemake", *where, "--forceall", "--nolock", "--config",
                *(f"{key}={value}" for key, value in config.items())]
-    snakemake = subprocess.Popen(command, cwd=ROOT)
-    try:
-        failed = snakemake.wait()
-    except KeyboardInterrupt:  # it was told, too, and stops its cells
-        snakemake.wait()
-        raise
-    if failed:
-        raise CourseError("some failed, their logs are in runs/grid/; `make results` goes on from here")
+    log = ROOT / "runs/grid/snakemake.log"
+    jobs = [Job(f"{cell.notebook}, seed {cell.seed}", ROOT / cell.log, grid.minutes(cell.notebook)) for cell in cells]
+    if not follow(command, log, jobs):
+        failures = [f"{job.name}: {job.reason}" for job in jobs if job.state == "failed"]
+        whose = "some failed, their logs are" if failures else "Snakemake failed, its log is"
+        said = log.read_text(errors="replace").splitlines()[-10:] or ["Snakemake said nothing: is the disk full?"]
+        raise CourseError("\n".join([*(failures or said), f"{whose} in runs/grid/; `make results` goes on from here"]))
+
+
+def follow(command: list[str], log: Path, jobs: list[Job]) -> bool:
+    """Run Snakemake, and show how far the cells are by the files that they leave; return whether all went well."""
+    for job in jobs:
+        for left in (job.log, job.log.with_suffix(".done")):  # by an earlier start
+            left.unlink(missing_ok=True)
+    with children() as start, display(jobs, brief=True) as show:
+        snakemake, code = start(command, log), None
+        while code is None:
+            code = snakemake.poll()
+            for job in jobs:
+                done = job.log.with_suffix(".done").exists()
+                if job.state != "done" and (done or job.log.exists()):
+                    job.look("done" if done else "running" if code is None else "failed", -signal.SIGKILL)
+            show()
+            time.sleep(POLL)
+    return code == 0
