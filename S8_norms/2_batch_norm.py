@@ -44,7 +44,7 @@ from common.files import ROOT
 from common.layers import make_norm
 from common.models import s8
 from common.targets import Target
-from common.training import Recipe, predict
+from common.training import Recipe, find_misclassified, predict
 
 run = experiment.start("S8_norms", "2_batch_norm", preset, seed, epochs, output)
 shape = (3, 32, 32)
@@ -100,7 +100,7 @@ widened_recipe = run.recipe(Recipe(epochs=8, lr=0.1), quick_epochs=3)
 widened_input, _ = run.train_or_read("widened_input", make_widened_input, widened_recipe, data, brief, norm="bn")
 
 # %%
-plots.curves({"widened input": widened_input["curve"]})
+plots.curves({"widened input": run.over_seeds(widened_input)}, target=goal.limit)
 
 # %%
 tables.target_table(widened_input)
@@ -136,7 +136,9 @@ transitions_recipe = run.recipe(Recipe(epochs=8, lr=0.1, schedule="one_cycle"), 
 transitions, _ = run.train_or_read("transitions", make_transitions, transitions_recipe, data, brief, norm="bn")
 
 # %%
-plots.curves({"widened input": widened_input["curve"], "transitions": transitions["curve"]})
+plots.curves({"widened input": run.over_seeds(widened_input),
+              "transitions": run.over_seeds(transitions)},
+             target=goal.limit)
 
 # %%
 tables.target_table(transitions)
@@ -175,7 +177,7 @@ budgeted_target = [*budget, run.at_least(82.0)]
 budgeted, _ = run.train_or_read("budgeted", make_budgeted, recipe, data, budgeted_target, norm="bn")
 
 # %%
-plots.curves({"transitions": transitions["curve"], "budgeted": budgeted["curve"]})
+plots.curves({"transitions": run.over_seeds(transitions), "budgeted": run.over_seeds(budgeted)}, target=goal.limit)
 
 # %%
 tables.target_table(budgeted)
@@ -212,7 +214,7 @@ ours_target = [*budget, run.at_least(85.5)]
 ours, ours_model = run.train_or_read("ours", make_ours, recipe, data, ours_target, norm="bn")
 
 # %%
-plots.curves({"budgeted": budgeted["curve"], "ours": ours["curve"]})
+plots.curves({"budgeted": run.over_seeds(budgeted), "ours": run.over_seeds(ours)}, target=goal.limit)
 
 # %%
 tables.target_table(ours)
@@ -221,10 +223,11 @@ tables.target_table(ours)
 # What it gets wrong, most confident mistakes first:
 
 # %%
-confidence, predictions = torch.softmax(predict(ours_model, test_set), 1).max(1)
-plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence, name="batch norm")
+mistakes = find_misclassified(ours_model, test_set)
+plots.misclassified(test_set.images, mistakes, test_set.classes, name="batch norm")
 
 # %%
+predictions = predict(ours_model, test_set).argmax(1)
 plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 
 # %% [markdown]
@@ -284,8 +287,8 @@ display(Markdown(tables.verdicts(ablated[1:], ablated[0])))
 # that. What the average of the weights is for shows before the end, while the learning rate is high:
 
 # %%
-one_seed = {row["model"]: row["results"][0]["curve"] for row in ablated}
-plots.curves({"EMA": one_seed["ours_short"], "no EMA": one_seed["ours_short_no_ema"]})
+by_name = dict(zip(variants, ablated, strict=True))
+plots.curves({"EMA": by_name["ours_short"], "no EMA": by_name["ours_short_no_ema"]}, target=goal.limit)
 
 # %% [markdown]
 # ## What else was tried

@@ -41,7 +41,7 @@ from common import experiment, plots, recipes, tables
 from common.layers import make_norm
 from common.models import s8
 from common.targets import Target
-from common.training import Recipe, predict
+from common.training import Recipe, find_misclassified, predict
 
 run = experiment.start("S8_norms", "3_group_norm", preset, seed, epochs, output)
 shape = (3, 32, 32)
@@ -97,7 +97,7 @@ widened_recipe = run.recipe(Recipe(epochs=8, lr=0.1), quick_epochs=3)
 widened_input, _ = run.train_or_read("widened_input", make_widened_input, widened_recipe, data, brief, norm="gn")
 
 # %%
-plots.curves({"widened input": widened_input["curve"]})
+plots.curves({"widened input": run.over_seeds(widened_input)}, target=goal.limit)
 
 # %%
 tables.target_table(widened_input)
@@ -136,7 +136,9 @@ transitions_recipe = run.recipe(Recipe(epochs=8, lr=0.1, schedule="one_cycle"), 
 transitions, _ = run.train_or_read("transitions", make_transitions, transitions_recipe, data, brief, norm="gn")
 
 # %%
-plots.curves({"widened input": widened_input["curve"], "transitions": transitions["curve"]})
+plots.curves({"widened input": run.over_seeds(widened_input),
+              "transitions": run.over_seeds(transitions)},
+             target=goal.limit)
 
 # %%
 tables.target_table(transitions)
@@ -170,7 +172,7 @@ budgeted_target = [*budget, run.at_least(79.0)]
 budgeted, _ = run.train_or_read("budgeted", make_budgeted, recipe, data, budgeted_target, norm="gn")
 
 # %%
-plots.curves({"transitions": transitions["curve"], "budgeted": budgeted["curve"]})
+plots.curves({"transitions": run.over_seeds(transitions), "budgeted": run.over_seeds(budgeted)}, target=goal.limit)
 
 # %%
 tables.target_table(budgeted)
@@ -201,7 +203,7 @@ ours_target = [*budget, run.at_least(83.5)]
 ours, ours_model = run.train_or_read("ours", make_ours, recipe, data, ours_target, norm="gn")
 
 # %%
-plots.curves({"budgeted": budgeted["curve"], "ours": ours["curve"]})
+plots.curves({"budgeted": run.over_seeds(budgeted), "ours": run.over_seeds(ours)}, target=goal.limit)
 
 # %%
 tables.target_table(ours)
@@ -210,10 +212,11 @@ tables.target_table(ours)
 # What it gets wrong, most confident mistakes first:
 
 # %%
-confidence, predictions = torch.softmax(predict(ours_model, test_set), 1).max(1)
-plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence, name="group norm")
+mistakes = find_misclassified(ours_model, test_set)
+plots.misclassified(test_set.images, mistakes, test_set.classes, name="group norm")
 
 # %%
+predictions = predict(ours_model, test_set).argmax(1)
 plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 
 # %% [markdown]

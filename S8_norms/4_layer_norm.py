@@ -42,7 +42,7 @@ from common import anatomy, experiment, plots, recipes, tables
 from common.layers import make_norm
 from common.models import s8
 from common.targets import Target
-from common.training import Recipe, predict
+from common.training import Recipe, find_misclassified, predict
 
 run = experiment.start("S8_norms", "4_layer_norm", preset, seed, epochs, output)
 shape = (3, 32, 32)
@@ -103,7 +103,7 @@ widened_recipe = run.recipe(Recipe(epochs=8, lr=0.01), quick_epochs=3)
 widened_input, _ = run.train_or_read("widened_input", make_widened_input, widened_recipe, data, brief, norm="ln")
 
 # %%
-plots.curves({"widened input": widened_input["curve"]})
+plots.curves({"widened input": run.over_seeds(widened_input)}, target=goal.limit)
 
 # %%
 tables.target_table(widened_input)
@@ -143,7 +143,9 @@ transitions_recipe = run.recipe(Recipe(epochs=8, lr=0.01, schedule="one_cycle"),
 transitions, _ = run.train_or_read("transitions", make_transitions, transitions_recipe, data, brief, norm="ln")
 
 # %%
-plots.curves({"widened input": widened_input["curve"], "transitions": transitions["curve"]})
+plots.curves({"widened input": run.over_seeds(widened_input),
+              "transitions": run.over_seeds(transitions)},
+             target=goal.limit)
 
 # %%
 tables.target_table(transitions)
@@ -177,7 +179,7 @@ budgeted_target = [*budget, run.at_least(79.0)]
 budgeted, _ = run.train_or_read("budgeted", make_budgeted, recipe, data, budgeted_target, norm="ln")
 
 # %%
-plots.curves({"transitions": transitions["curve"], "budgeted": budgeted["curve"]})
+plots.curves({"transitions": run.over_seeds(transitions), "budgeted": run.over_seeds(budgeted)}, target=goal.limit)
 
 # %%
 tables.target_table(budgeted)
@@ -206,7 +208,9 @@ widened_input_our_recipe, _ = run.train_or_read(
     "widened_input_our_recipe", make_widened_input, recipe, data, again_target, norm="ln")
 
 # %%
-plots.curves({"as in its source": widened_input["curve"], "with our recipe": widened_input_our_recipe["curve"]})
+plots.curves({"as in its source": run.over_seeds(widened_input),
+              "with our recipe": run.over_seeds(widened_input_our_recipe)},
+             target=goal.limit)
 
 # %%
 tables.target_table(widened_input_our_recipe)
@@ -242,7 +246,7 @@ ours_target = [*budget, run.at_least(83.0)]
 ours, ours_model = run.train_or_read("ours", make_ours, recipe, data, ours_target, norm="ln")
 
 # %%
-plots.curves({"budgeted": budgeted["curve"], "ours": ours["curve"]})
+plots.curves({"budgeted": run.over_seeds(budgeted), "ours": run.over_seeds(ours)}, target=goal.limit)
 
 # %%
 tables.target_table(ours)
@@ -251,10 +255,11 @@ tables.target_table(ours)
 # What it gets wrong, most confident mistakes first:
 
 # %%
-confidence, predictions = torch.softmax(predict(ours_model, test_set), 1).max(1)
-plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence, name="layer norm")
+mistakes = find_misclassified(ours_model, test_set)
+plots.misclassified(test_set.images, mistakes, test_set.classes, name="layer norm")
 
 # %%
+predictions = predict(ours_model, test_set).argmax(1)
 plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 
 # %% [markdown]

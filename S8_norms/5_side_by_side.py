@@ -42,7 +42,7 @@ from IPython.display import Markdown, display
 from common import anatomy, experiment, plots, recipes, tables
 from common.models import s8
 from common.pretrained import pretrained
-from common.training import Recipe, evaluate, make_batches, predict
+from common.training import Recipe, evaluate, find_misclassified, make_batches, predict
 
 here = "5_side_by_side"
 trained_in = {"bn": "2_batch_norm", "gn": "3_group_norm", "ln": "4_layer_norm"}
@@ -94,7 +94,9 @@ for norm, notebook in trained_in.items():
         "ours", partial(s8.ours, norm), recipe, data, target, norm=norm)
 
 # %% tags=["figure-curves"]
-plots.curves({names[norm]: result["curve"] for norm, result in results.items()})
+summaries = {norm: (experiment_of(trained_in[norm]) if preset == "full" else run).over_seeds(result)
+             for norm, result in results.items()}
+plots.curves({names[norm]: row for norm, row in summaries.items()}, target=run.session.goal.limit)
 
 # %%
 for norm, result in results.items():
@@ -106,8 +108,6 @@ for norm, result in results.items():
 # Training and test accuracy of the three norms:
 
 # %%
-summaries = {norm: (experiment_of(trained_in[norm]) if preset == "full" else run).over_seeds(result)
-             for norm, result in results.items()}
 tables.summary_table(list(summaries.values()))
 
 # %%
@@ -125,19 +125,16 @@ display(Markdown(
     "others may gain."
 ))
 
+
 # %% [markdown]
 # ## What they get wrong
 #
 # Ten test images for each norm, its most confident mistakes first:
 
 # %%
-outputs = {norm: torch.softmax(predict(model, test_set), 1).max(1) for norm, model in trained.items()}
-right = {norm: guess == test_set.labels for norm, (_, guess) in outputs.items()}
-
-
 def mistakes(norm: str):
-    confidence, guess = outputs[norm]
-    return plots.misclassified(test_set.images, test_set.labels, guess, test_set.classes, confidence, name=names[norm])
+    found = find_misclassified(trained[norm], test_set)
+    return plots.misclassified(test_set.images, found, test_set.classes, name=names[norm])
 
 
 # %% tags=["figure-misclassified"]
@@ -168,7 +165,7 @@ def who_is_right(right: dict) -> Markdown:
                                *(f"| {name} | {images.sum():,} |" for name, images in rows)]))
 
 
-by_norm = {names[norm]: right[norm] for norm in right}
+by_norm = {names[norm]: predict(model, test_set).argmax(1) == test_set.labels for norm, model in trained.items()}
 who_is_right(by_norm)
 
 # %% [markdown]

@@ -43,7 +43,7 @@ from common import anatomy, experiment, layers, plots, recipes, tables
 from common.models import s9
 from common.receptive_field import measure_field, receptive_field
 from common.targets import Target
-from common.training import predict
+from common.training import find_misclassified, predict
 
 run = experiment.start("S9_advanced_conv", "3_inverted_bottlenecks", preset, seed, epochs, output)
 shape = (3, 32, 32)
@@ -120,17 +120,18 @@ inverted_bottlenecks, inverted_bottlenecks_model = run.train_or_read(
     "inverted_bottlenecks", s9.inverted_bottlenecks, recipe, data, brief)
 
 # %%
-plots.curves({"inverted bottlenecks": inverted_bottlenecks["curve"]})
+plots.curves({"inverted bottlenecks": run.over_seeds(inverted_bottlenecks)}, target=run.session.goal.limit)
 
 # %%
 tables.target_table(inverted_bottlenecks)
 
 # %%
-confidence, predictions = torch.softmax(predict(inverted_bottlenecks_model, test_set), 1).max(1)
+predictions = predict(inverted_bottlenecks_model, test_set).argmax(1)
 plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 
 # %%
-plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence)
+mistakes = find_misclassified(inverted_bottlenecks_model, test_set)
+plots.misclassified(test_set.images, mistakes, test_set.classes)
 
 # %% [markdown]
 # ### Analysis

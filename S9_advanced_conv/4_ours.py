@@ -43,7 +43,7 @@ from common.augmentation import BRIEF, augment
 from common.models import s9
 from common.receptive_field import measure_field, receptive_field
 from common.targets import Target
-from common.training import predict
+from common.training import find_misclassified, predict
 
 run = experiment.start("S9_advanced_conv", "4_ours", preset, seed, epochs, output)
 shape = (3, 32, 32)
@@ -110,7 +110,7 @@ recipe = run.recipe(recipes.S9, quick_epochs=8)
 ours, ours_model = run.train_or_read("ours", s9.ours, recipe, data, brief)
 
 # %%
-plots.curves({"ours": ours["curve"]})
+plots.curves({"ours": run.over_seeds(ours)}, target=run.session.goal.limit)
 
 # %%
 tables.target_table(ours)
@@ -119,14 +119,15 @@ tables.target_table(ours)
 # Which class it takes for which:
 
 # %%
-confidence, predictions = torch.softmax(predict(ours_model, test_set), 1).max(1)
+predictions = predict(ours_model, test_set).argmax(1)
 plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 
 # %% [markdown]
 # What it gets wrong, most confident mistakes first:
 
 # %%
-plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence)
+mistakes = find_misclassified(ours_model, test_set)
+plots.misclassified(test_set.images, mistakes, test_set.classes)
 
 # %% [markdown]
 # Grad-CAM at the last map: which of its 4 x 4 positions speak for the predicted class. Each position could see the
@@ -139,8 +140,7 @@ right = (predictions == test_set.labels).nonzero().flatten()[:8]
 grad_cam.show(ours_model, last_map, test_set, right, predictions, "predicted rightly")
 
 # %%
-wrong = (predictions != test_set.labels).nonzero().flatten()
-wrong = wrong[confidence[wrong].argsort(descending=True)][:8]
+wrong = torch.tensor([mistake.index for mistake in mistakes[:8]], dtype=int)
 grad_cam.show(ours_model, last_map, test_set, wrong, predictions, "predicted wrongly, most confident first")
 
 # %% [markdown]

@@ -41,7 +41,7 @@ from common import anatomy, experiment, grad_cam, plots, recipes, results, table
 from common.models import s9
 from common.receptive_field import measure_field
 from common.targets import Target
-from common.training import predict
+from common.training import find_misclassified, predict
 
 run = experiment.start("S9_advanced_conv", "5_smaller_longer", preset, seed, epochs, output)
 shape = (3, 32, 32)
@@ -69,7 +69,7 @@ print(anatomy.torchsummary_table(s9.half_size(), shape))
 half_size, _ = run.train_or_read("half_size", s9.half_size, run.recipe(recipes.S9, quick_epochs=2), data, small_brief)
 
 # %%
-plots.curves({"half size": half_size["curve"]})
+plots.curves({"half size": run.over_seeds(half_size)}, target=run.session.goal.limit)
 
 # %%
 tables.target_table(half_size)
@@ -109,22 +109,22 @@ recipe = run.recipe(dataclasses.replace(recipes.S9, epochs=80), quick_epochs=4)
 ours_longer, ours_longer_model = run.train_or_read("ours_longer", s9.ours, recipe, data, long_brief)
 
 # %% tags=["figure-curves"]
-plots.curves({"half size": half_size["curve"], "ours (S9.4)": ours_summary["results"][0]["curve"],
-              "ours, longer": ours_longer["curve"]})
+plots.curves({"half size": half_size_summary, "ours (S9.4)": ours_summary, "ours, longer": run.over_seeds(ours_longer)},
+             target=run.session.goal.limit)
 
 # %%
 tables.target_table(ours_longer)
 
 # %%
-confidence, predictions = torch.softmax(predict(ours_longer_model, test_set), 1).max(1)
+predictions = predict(ours_longer_model, test_set).argmax(1)
 plots.confusion_matrix(test_set.labels, predictions, test_set.classes)
 
 # %% tags=["figure-misclassified"]
-plots.misclassified(test_set.images, test_set.labels, predictions, test_set.classes, confidence)
+mistakes = find_misclassified(ours_longer_model, test_set)
+plots.misclassified(test_set.images, mistakes, test_set.classes)
 
 # %%
-wrong = (predictions != test_set.labels).nonzero().flatten()
-wrong = wrong[confidence[wrong].argsort(descending=True)][:8]
+wrong = torch.tensor([mistake.index for mistake in mistakes[:8]], dtype=int)
 grad_cam.show(ours_longer_model, ours_longer_model[-4], test_set, wrong, predictions,
               "predicted wrongly, most confident first")
 

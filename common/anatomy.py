@@ -3,6 +3,7 @@
 import copy
 import io
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 
@@ -57,6 +58,83 @@ def layer_table(model: nn.Module, shape: tuple[int, int, int]) -> list[dict]:
         if own or len(rows) < len(calls):
             rows.append({"layer": f"{type(layer).__name__}-{len(rows) + 1}", "output": output, "params": sum(own)})
     return rows
+
+
+def blocks(model: nn.Module, shape: tuple[int, int, int]) -> list[dict]:
+    """Return a row {name, kind, output, params, macs} for each block of a network, for an image of `shape` (C, H, W).
+
+    The parts of a network are its children, and those of its containers, in the order of their calls. A part that
+    multiplies (a convolution, a linear layer, a module made of some) or changes the shape (a pool, a flatten) begins a
+    block; norms, activations and dropout join the block before. `kind` is "convolution", "several layers", "pool",
+    "linear" or "other"; `output` is (C, H, W) or (features,), after what has joined; `params` are
+    the trainable parameters that no row above has counted. What belongs to no block follows as a last row "other" with
+    `output` None. So the sums are `count_parameters` and `multiply_accumulates`.
+    """
+    model, calls, macs = watch_parts(model, shape)
+    uncounted = {p: p.numel() for p in model.parameters() if p.requires_grad}
+    rows: list[dict] = []
+    for part, entered, output, own_macs in calls:
+        params = sum(uncounted.pop(p, 0) for p in part.parameters())
+        if own_macs or entered != output or not rows:
+            kind, name = describe(part, output)
+            rows.append({"name": name, "kind": kind, "output": output, "params": params, "macs": own_macs})
+        else:
+            rows[-1].update(output=output, params=rows[-1]["params"] + params)
+    params, macs = sum(uncounted.values()), macs - sum(row["macs"] for row in rows)
+    other = {"name": "other", "kind": "other", "output": None, "params": params, "macs": macs}
+    return rows + [other] * bool(params or macs)
+
+
+def watch_parts(model: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Module, list[tuple], int]:
+    """Run a copy of `model`; return it, its parts' calls (part, input shape, output shape, macs), and the sum of macs.
+
+    macs are the multiply-accumulates for one image. A part that another one calls is inside of that one: no call.
+    """
+    model, images = make_trial(model, shape)
+    counter, begun, calls = FlopCounterMode(display=False), [], []
+
+    def macs() -> int:
+        return counter.get_total_flops() // 2 // len(images)
+
+    def size(value) -> tuple[int, ...] | None:
+        return next((tuple(tensor.shape[1:]) for tensor in tensors(value)), None)
+
+    def leave(part, args, named, output):
+        before = begun.pop()
+        if not begun:
+            calls.append((part, size((args, named)), size(output), macs() - before))
+
+    for part in dict.fromkeys(list_parts(model)) or [model]:
+        part.register_forward_pre_hook(lambda part, inputs: begun.append(macs()))
+        part.register_forward_hook(leave, with_kwargs=True)
+    with counter:
+        model(images)
+    return model, calls, macs()
+
+
+def list_parts(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the children of `model`, and in place of a container its children."""
+    for child in model.children():
+        if type(child) in (nn.Sequential, nn.ModuleList, nn.ModuleDict):
+            yield from list_parts(child)
+        else:
+            yield child
+
+
+def describe(layer: nn.Module, output: tuple[int, ...] | None) -> tuple[str, str]:
+    """Return the kind (see `blocks`) and the name of a layer with this output shape: "3x3 conv, stride 2"."""
+    convolutions = [part for part in layer.modules() if isinstance(part, nn.Conv2d)]
+    options = {f", {name} {'x'.join(map(str, dict.fromkeys(getattr(conv, name))))}": None for conv in convolutions
+               for name in ("stride", "dilation") if max(getattr(conv, name)) > 1}
+    if isinstance(layer, nn.Conv2d):
+        groups = "" if layer.groups == 1 else "depthwise " if layer.groups == layer.in_channels else "grouped "
+        return "convolution", f"{groups}{'x'.join(map(str, layer.kernel_size))} conv" + "".join(options)
+    if isinstance(layer, nn.AvgPool2d | nn.AdaptiveAvgPool2d):
+        return "pool", "global average" if output[1:] == (1, 1) else "average pool"
+    if isinstance(layer, nn.MaxPool2d | nn.AdaptiveMaxPool2d):
+        return "pool", "max-pool"
+    name = re.sub("(?<=[a-z])(?=[A-Z0-9])", " ", type(layer).__name__).lower() + "".join(options)
+    return "linear" if isinstance(layer, nn.Linear) else "several layers" if any(layer.children()) else "other", name
 
 
 def torchsummary_table(model: nn.Module, shape: tuple[int, int, int]) -> str:

@@ -203,7 +203,10 @@ def augment(images: Tensor, generator: Generator, steps) -> Tensor:
 
     Raises ValueError for an unknown name and for a step that changes the images' type or shape.
     """
-    for name, options in steps:
+    for step in steps:
+        if len(step) != 2 or not isinstance(step[1], dict):
+            raise ValueError(f'{step!r} is no augmentation: write (("flip", {{"p": 0.5}}),), a name with its options')
+        name, options = step
         if name not in AUGMENTATIONS:
             raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(AUGMENTATIONS)}")
         given, images = images, AUGMENTATIONS[name](images, generator, **options)

@@ -12,9 +12,11 @@ import tempfile
 from pathlib import Path
 
 import torch
+from IPython.display import Markdown
 from torch import nn
 
 from common import anatomy, results, session, targets, training
+from common.claims import claims
 from common.data import Dataset, load
 from common.files import ROOT, write
 from common.receptive_field import largest_field
@@ -79,7 +81,7 @@ class Experiment:
         layers, known = anatomy.layer_table(network, shape), before_training(network, recipe, shape)
         if self.preset == "full":
             targets.check_budget(limits, known)
-        seen = {"images": [len(split) for split in data], "output": training.first_output(network, data[0])}
+        seen = what_is_seen(network, data)
         name = self.choose_name(name, norm, seed, made_of := (layers, recipe, seen))
         file = f"{results.result_name(name, norm)}-seed{seed}.json"
         made, published = (folder / file for folder in self.folders())
@@ -134,6 +136,16 @@ class Experiment:
                 if number > 1:
                     print(f"{name}: this name has another network, or another recipe; kept as {candidate}")
                 return candidate
+
+    def claims(self, *statements: tuple[str, bool]) -> Markdown:
+        """Return `statements` (text, whether it is true) with ticks.
+
+        A false one fails the run in the preset full, once the notebook's results are there for all of their seeds.
+        """
+        made, published = self.folders()
+        complete = all((made / f"{name}-seed{seed}.json").exists() or (published / f"{name}-seed{seed}.json").exists()
+                       for name, about in self.session.results(self.notebook).items() for seed in range(about.seeds))
+        return claims(*statements, strict=self.preset == "full" and complete)
 
     def over_seeds(self, result: dict) -> dict:
         """Return the summary (see `common.results.summarize`) of `result` and of its like with other seeds."""
@@ -200,6 +212,10 @@ def build(make_network, seed: int, train: Dataset) -> nn.Module:
         raise ValueError("give the function that makes the network, not the network: its class, or lambda: MyNetwork()")
     torch.manual_seed(seed)
     network = make_network()
+    if make_network() is network:
+        raise ValueError("the function returns the same network each time, trained or not: make it inside the function")
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"the function returns no network but {type(network).__name__}: is its return missing?")
     training.try_network(network, train)
     return network
 
@@ -216,6 +232,11 @@ def before_training(network: nn.Module, recipe: Recipe, shape: tuple[int, int, i
     }
 
 
+def what_is_seen(network: nn.Module, data: tuple[Dataset, Dataset]) -> dict:
+    """Return what tells runs apart that have the same recipe and layers: the data, and what the network computes."""
+    return {"images": [len(split) for split in data], "output": training.first_output(network, data[0])}
+
+
 def list_transforms(recipe: Recipe) -> list[str]:
     """Return the names of the transforms by which a recipe augments, those of albumentations one by one."""
     return [transform for name, options in recipe.augmentation
@@ -226,8 +247,7 @@ def list_transforms(recipe: Recipe) -> list[str]:
 def staleness(path: Path, layers: list[dict], recipe: Recipe, seen: dict | None = None) -> str | None:
     """Say why today's code would not make the result at `path` again, by recipe and layers; None where it would.
 
-    Where it is given, `seen` is compared too: {"images": of each split how many, "output": the network's before
-    training, see `common.training.first_output`}.
+    Where it is given, what `what_is_seen` returns is compared too.
     """
     result = results.read(path)
     if full_recipe(result) != json.loads(json.dumps(dataclasses.asdict(recipe))):

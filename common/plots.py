@@ -4,7 +4,9 @@ line of a notebook cell shows it, once.
 
 import functools
 import itertools
+import math
 import statistics
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +16,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from common.anatomy import blocks
 from common.receptive_field import Row
+from common.training import Misclassified
 
 # Okabe and Ito's colours, which the colour-blind tell apart; black first would look like a frame, yellow is too pale.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -70,31 +74,23 @@ def samples(images, labels, classes: list[str], rows: int = 3, title: str | None
 
 
 @_styled
-def misclassified(images, labels, predictions, classes: list[str], confidence, name: str | None = None) -> Figure:
-    """Up to ten misclassified images with the true and the predicted class, the most confident mistakes first.
+def misclassified(images, mistakes: list[Misclassified], classes: list[str], name: str | None = None) -> Figure:
+    """The first ten of the mistakes: the image with its number, the true and the predicted class, and the confidence.
 
     Args:
-        images: (N, C, H, W), uint8 or float in [0, 1].
-        labels, predictions: N class numbers each.
-        confidence: N probabilities of the predicted class, in [0, 1].
+        images: those of the whole data set (N, C, H, W), uint8 or float in [0, 1].
+        mistakes: as `common.training.find_misclassified` returns them.
+        classes: the classes' names.
         name: the network's, to begin the title.
-    Raises:
-        ValueError: lengths that differ, or a confidence that is no probability.
     """
-    images, labels, predictions, confidence = _arrays(images=images, labels=labels, predictions=predictions,
-                                                      confidence=confidence)
-    if confidence.min() < 0 or confidence.max() > 1:
-        raise ValueError("confidence must be probabilities between 0 and 1: take the softmax of the outputs")
-    wrong = np.flatnonzero(labels != predictions)
-    if not len(wrong):
-        return _nothing(f"none of {len(labels):,} images is misclassified")
-    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:10]
-    percent = ["> 99.9 %" if p > 0.999 else f"{100 * p:.1f} %" for p in confidence[shown]]
-    captions = [f"true: {classes[labels[k]]}\npredicted: {classes[predictions[k]]} ({p})"
-                for k, p in zip(shown, percent, strict=True)]
-    title = (f"{name + ': ' if name else ''}{len(shown)} of {len(wrong):,} misclassified images, most confident first "
-             "(%: the predicted class's probability)")
-    return _grid(_pictures(images[shown]), captions, -(-len(shown) // 5), 5, title, width=2.45)
+    if not mistakes:
+        return _nothing(f"none of {len(images):,} images is misclassified")
+    shown = mistakes[:10]
+    captions = [f"image {m.index}\ntrue: {classes[m.label]}\npredicted: {classes[m.prediction]} "
+                + ("(> 99.9 %)" if m.confidence > 0.999 else f"({100 * m.confidence:.1f} %)") for m in shown]
+    title = (f"{name + ': ' if name else ''}{len(shown)} of {len(mistakes):,} misclassified images, most confident "
+             "first (%: the predicted class's probability)")
+    return _grid(_pictures(images[[m.index for m in shown]]), captions, -(-len(shown) // 5), 5, title, width=2.45)
 
 
 def _grid(pictures: np.ndarray, captions: list[str], rows: int, cols: int, title: str | None, width=1.05) -> Figure:
@@ -146,6 +142,17 @@ def _arrays(**named) -> list[np.ndarray]:
 
 
 @_styled
+def maps(values, captions: list[str]) -> Figure:
+    """Maps (H, W) of any range and size, in a row: each from its smallest value, black, to its largest, white."""
+    fig, axes = plt.subplots(1, len(captions), figsize=(1.9 * len(captions), 2.2), squeeze=False)
+    for ax, value, caption in zip(axes[0], values, captions, strict=True):
+        ax.imshow(torch.as_tensor(value).detach().cpu(), cmap="gray", interpolation="nearest")
+        ax.set_title(caption, fontsize=10)
+        ax.axis("off")
+    return fig
+
+
+@_styled
 def heat(images, maps, captions: list[str], title: str) -> Figure:
     """Images (N, C, H, W), and below each the same with its map (N, H, W), from 0 to 1, laid over it in colour."""
     pictures = _pictures(images)
@@ -193,47 +200,100 @@ def confusion_matrix(labels, predictions, classes: list[str]) -> Figure:
 
 
 @_styled
-def curves(histories: dict[str, list[dict]]) -> Figure:
-    """Loss and accuracy over the epochs of one or several runs: train dashed, test solid.
+def curves(runs: dict[str, dict], target: float | None = None) -> Figure:
+    """The error over the epochs, on a logarithmic axis, and below it the learning rate at the start of each epoch.
 
-    The accuracy axis leaves out the first, low part of the curves, so that tenths of a percent are told apart.
+    Solid is the mean test error over the seeds, with a band from the best to the worst seed; dashed is the training
+    error by the same measure (`fit_accuracy`), where every seed has it.
 
     Args:
-        histories: a run's name -> [{epoch, train_loss, test_loss, train_accuracy, test_accuracy}, ...], in percent.
+        runs: a name -> a summary (`common.results.summarize`).
+        target: the test accuracy that is asked for (percent), drawn as a line.
     Raises:
         ValueError: no run, or one without epochs.
     """
-    if not histories or not all(histories.values()):
+    if not runs or not all(result["curve"] for run in runs.values() for result in run["results"]):
         raise ValueError("curves needs at least one run, and at least one epoch of each")
-    columns = 3 if len(histories) == 1 else 2
-    legend_rows = -(-(len(histories) + 2) // columns)
-    fig, panels = plt.subplots(1, 2, figsize=(10, 3.4 + 0.22 * legend_rows))
-    for (name, history), colour in zip(histories.items(), itertools.cycle(COLOURS), strict=False):
-        epochs = [e["epoch"] for e in history]
-        marker = "o" if len(epochs) == 1 else None  # one point has no line
-        for ax, what in zip(panels, ("loss", "accuracy"), strict=True):
-            ax.plot(epochs, [e[f"train_{what}"] for e in history], "--", color=colour, marker=marker, alpha=0.75)
-            label = f"{name}: {history[-1]['test_accuracy']:.2f} % at the end"
-            ax.plot(epochs, [e[f"test_{what}"] for e in history], "-", color=colour, marker=marker, label=label)
-    panels[0].set(xlabel="epoch", ylabel="cross-entropy loss", title="loss")
-    panels[1].set(xlabel="epoch", ylabel="accuracy (%)", title="accuracy (its upper part)", ylim=_upper_part(histories))
-    panels[0].update_datalim([(epochs[0], 0)])  # the margin above is a part of the whole axis
-    panels[0].set_ylim(bottom=0)
-    for ax in panels:
-        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    handles, labels = panels[1].get_legend_handles_labels()
-    styles = [plt.Line2D([], [], color="#666666", linestyle=s) for s in ("-", "--")]
-    fig.legend(handles + styles, labels + ["test", "train"], loc="outside lower center", ncols=columns)
+    columns = 2 if len(runs) > 1 else 4
+    height = 4.2 + 0.22 * -(-(len(runs) + 3) // columns)
+    fig, (ax, strip) = plt.subplots(2, 1, figsize=(10, height), sharex=True, height_ratios=(4.5, 1))
+    for k, ((name, run), colour) in enumerate(zip(runs.items(), itertools.cycle(COLOURS), strict=False)):
+        seeds = [result["curve"] for result in run["results"]]
+        epochs = np.array([row["epoch"] for row in seeds[0]])
+        look = {"color": colour, "marker": "o" if len(epochs) == 1 else None}  # one point has no line
+        mean, best, worst = _errors(seeds, "test_accuracy")
+        n = f", n = {len(seeds)}" if len(seeds) > 1 else ""
+        last = _mean_and_spread([rows[-1]["test_accuracy"] for rows in seeds])
+        ax.plot(epochs, mean, label=f"{name}: {last} %{n}", **look)
+        if n:
+            ax.fill_between(epochs, best, worst, color=colour, alpha=0.2, linewidth=0)
+        if all("fit_accuracy" in row for rows in seeds for row in rows):
+            ax.plot(epochs, _errors(seeds, "fit_accuracy")[0], "--", alpha=0.75, **look)
+        width = 1.8 + len(runs) - 1 - k  # of equal schedules each is seen
+        strip.plot(epochs - 1, [row["lr"] for row in seeds[0]], linewidth=width, clip_on=False, **look)
+    handles, labels = ax.get_legend_handles_labels()
+    for name, style in {"test": "-", "training": "--"}.items():
+        if any(line.get_linestyle() == style for line in ax.lines):
+            handles, labels = [*handles, plt.Line2D([], [], color="#666666", linestyle=style)], [*labels, name]
+    if target is not None:
+        handles.append(ax.axhline(100 - target, color="black", linestyle=":"))
+        labels.append(f"target: {target:g} %")
+    _error_axis(ax)
+    strip.set(xlabel="epoch", ylabel="learning\nrate", ylim=(0, None))
+    strip.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    fig.legend(handles, labels, loc="outside lower center", ncols=columns)
     return fig
 
 
-def _upper_part(histories: dict[str, list[dict]]) -> tuple[float, float]:
-    """Limits of the accuracy axis (percent): from what the lowest run had halfway upwards."""
-    settled = [e for h in histories.values() for e in h[len(h) // 2 :]]
-    low = min(*(e["test_accuracy"] for e in settled), *(h[-1]["train_accuracy"] for h in histories.values()))
-    high = max(e[f"{part}_accuracy"] for e in settled for part in ("train", "test"))
-    margin = max(0.05 * (high - low), 0.1)
-    return max(low - margin, 0), min(high + margin, 100.05)
+def _errors(seeds: list[list[dict]], key: str) -> np.ndarray:
+    """The mean, lowest and highest error (percent) of each epoch; 0, which has no logarithm, as half of 1 in 10,000."""
+    errors = 100 - np.array([[row[key] for row in rows] for rows in seeds])
+    return np.maximum([errors.mean(0), errors.min(0), errors.max(0)], 0.005)
+
+
+def _mean_and_spread(accuracies) -> str:
+    spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+    return f"{statistics.fmean(accuracies):.2f}{spread}"
+
+
+def _error_axis(ax: Axes) -> None:
+    """A logarithmic axis of errors with at least three ticks, written 0.5 and not 5 x 10^-1."""
+    ax.set(yscale="log", ylabel="error (%)")
+    low, high = ax.get_ylim()
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), np.arange(1, 10, 0.5), np.arange(1, 10, 0.1)):
+        ticks = [tick for power in range(-3, 3) for step in steps if low <= (tick := step * 10.0**power) <= high]
+        if len(ticks) >= 3:
+            break
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+
+
+@_styled
+def lines(runs: dict[str, list[float]], x: str, y: str) -> Figure:
+    """Values over 1, 2, 3 ..., such as losses over training steps, a line for each name; `x` and `y` name the axes."""
+    fig, ax = plt.subplots(figsize=(8, 3))
+    for name, values in runs.items():
+        ax.plot(range(1, len(values) + 1), values, linewidth=1.2, label=name)
+    ax.set(xlabel=x, ylabel=y)
+    ax.legend()
+    return fig
+
+
+@_styled
+def block_by_block(runs: dict[str, torch.Tensor], what: str) -> Figure:
+    """How large something is in each block of a network in the first steps of training, a panel for each network.
+
+    `runs`: a network's name -> values (steps, blocks); `what` they are, for the axis.
+    """
+    fig, panels = plt.subplots(1, len(runs), figsize=(10, 3.2), sharey=True, squeeze=False)
+    for ax, (name, values) in zip(panels[0], runs.items(), strict=True):
+        for block, line in enumerate(values.T, 1):
+            ax.plot(range(1, len(line) + 1), line, label=f"{block}")
+        ax.set(title=name, xlabel="training step", yscale="log")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    panels[0][0].set_ylabel(what)
+    fig.legend(*ax.get_legend_handles_labels(), title="block", loc="outside right center")
+    return fig
 
 
 @_styled
@@ -261,8 +321,7 @@ def per_seed(groups: dict[str, list[float]]) -> Figure:
         ax.plot(accuracies, [y + o for o in offsets], "o", color=COLOURS[0], alpha=0.7, label="one seed" * (y == 0))
         mean = statistics.fmean(accuracies)
         ax.plot([mean, mean], [y - 0.32, y + 0.32], color=COLOURS[1], linewidth=2.5, label="mean" * (y == 0))
-        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-        names.append(f"{name}\n{mean:.2f}{spread} %, n = {len(accuracies)}")
+        names.append(f"{name}\n{_mean_and_spread(accuracies)} %, n = {len(accuracies)}")
     ax.set_yticks(range(len(groups)), names)
     ax.set(xlabel="test accuracy (%)", ylim=(len(groups) - 0.5, -0.5))
     ax.ticklabel_format(useOffset=False, axis="x")
@@ -272,6 +331,52 @@ def per_seed(groups: dict[str, list[float]]) -> Figure:
 
 
 # --- networks ----------------------------------------------------------------------------------------------------
+
+KINDS = {"convolution": COLOURS[0], "several layers": COLOURS[2], "pool": COLOURS[4], "linear": COLOURS[3],
+         "other": "#BBBBBB", "image": "white"}
+
+
+@_styled
+def diagram(model: torch.nn.Module, shape: tuple[int, int, int]) -> Figure:
+    """The blocks of a network (see `common.anatomy.blocks`) for images of `shape` (C, H, W), from left to right.
+
+    A block's height shows the side of its map, its width the channels, both by their square roots.
+    """
+    image = {"name": "image", "kind": "image", "output": tuple(shape), "params": 0}
+    found = blocks(model, shape)
+    drawn = [image, *(row for row in found if row["output"])]
+    lines = -(-len(drawn) // 10)
+    columns = -(-len(drawn) // lines)
+    sizes = [(row["output"][0], math.prod(row["output"][1:]) ** 0.5) for row in drawn]
+    scale = np.array([0.62, 1.2]) / np.max(sizes, axis=0) ** 0.5  # inches: the widest block, and the highest
+    names = [textwrap.fill(row["name"], 11) + (f"\n{row['params']:,}" if row["params"] else "") for row in drawn]
+    across, down = 1.06, 1.7 + 0.18 * max(name.count("\n") for name in names)
+    fig, ax = plt.subplots(figsize=(max(across * columns, 7), down * lines + 0.75))
+    for k, (row, name, size) in enumerate(zip(drawn, names, sizes, strict=True)):
+        centre = np.array([across * (k % columns), -down * (k // columns)])
+        width, height = np.maximum(np.sqrt(size) * scale, 0.08)
+        _block(ax, row, name, centre, width, height)
+        for ends in [(-across / 2, -width / 2)] * (k > 0) + [(width / 2, across / 2)] * (k < len(drawn) - 1):
+            head = "-|>" if ends[0] < 0 else "-"  # the way to the next block is drawn by both
+            ax.annotate("", centre + (ends[1], 0), centre + (ends[0], 0), arrowprops={
+                "arrowstyle": head, "color": "#666666", "linewidth": 1, "shrinkA": 0, "shrinkB": 0})
+    ax.set(xlim=(-across / 2, across * (columns - 0.5)), ylim=(0.85 - down * lines, 0.85), aspect="equal")
+    ax.axis("off")
+    total = sum(row["params"] for row in found)
+    fig.suptitle(f"{total:,} parameters; above a block: channels @ size, below: its parameters")
+    kinds = [kind for kind in KINDS if kind in {row["kind"] for row in drawn[1:]}]
+    patches = [plt.Rectangle((0, 0), 1, 1, facecolor=KINDS[kind], edgecolor="black") for kind in kinds]
+    fig.legend(patches, kinds, loc="outside lower center", ncols=len(kinds))
+    return fig
+
+
+def _block(ax: Axes, row: dict, name: str, centre: np.ndarray, width: float, height: float) -> None:
+    channels, *size = row["output"]
+    ax.add_patch(plt.Rectangle(centre - (width / 2, height / 2), width, height, facecolor=KINDS[row["kind"]],
+                               edgecolor="black"))
+    above = f"{channels} @ {'x'.join(map(str, size))}" if size else f"{channels}"
+    ax.annotate(above, centre + (0, height / 2 + 0.05), ha="center", va="bottom", fontsize=10)
+    ax.annotate(name, centre - (0, 0.65), ha="center", va="top", fontsize=10)
 
 
 @_styled

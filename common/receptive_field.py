@@ -11,6 +11,7 @@ Distill 2019, https://distill.pub/2019/computing-receptive-fields. For one layer
 (the table only suggests which map to measure, and on how large an image).
 """
 
+import itertools
 import re
 from contextlib import suppress
 from typing import NamedTuple
@@ -61,12 +62,25 @@ class Span(NamedTuple):
 
 
 def largest_field(model: nn.Module, input_size: tuple[int, int, int]) -> tuple[int | None, str]:
-    """Return the largest receptive field in a network, in pixels, and ""; or None and the reason, in one sentence."""
+    """Return the largest receptive field in a network, in pixels, and ""; or None and the reason, in one sentence.
+
+    There is nothing to say of a network without convolution and pooling: None and "".
+    """
     try:
         fields = [max(_pair(row.rf_out)) for row in receptive_field(model, input_size)]
     except Exception as error:  # a network may do anything, and be trained all the same
         return None, str(error).partition("\n")[0] or type(error).__name__
-    return (max(fields), "") if fields else (None, "the network has no convolution and no pooling")
+    return max(fields, default=None), ""
+
+
+def field_before_average(model: nn.Module, input_size: tuple[int, int, int]) -> int:
+    """Return the largest receptive field in front of a pool over the whole map, with which every network sees all.
+
+    Raises ValueError where `receptive_field` does.
+    """
+    rows = itertools.takewhile(lambda row: not ("pool" in row.layer.lower() and row.kernel == row.size_in),
+                               receptive_field(model, input_size))
+    return max((max(_pair(row.rf_out)) for row in rows), default=1)
 
 
 def receptive_field(model: nn.Module, input_size: tuple[int, int, int]) -> list[Row]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.files import ROOT
+from common.targets import NAMES
 
 
 def read(path: Path) -> dict:
@@ -113,6 +114,16 @@ def summarize(results: list[dict]) -> list[dict]:
                      "seconds": statistics.fmean(run["seconds"] for run in runs),
                      "results": runs})
     return rows
+
+
+def summarize_session(session: str) -> list[dict]:
+    """Return the summaries (see `summarize`) of a session's published results, by notebook and then by accuracy.
+
+    Runs that have no accuracy to reach, such as those on a short schedule, are left out.
+    """
+    found = [run for run in read_all(ROOT / session / "results")
+             if any(target["name"] == NAMES["accuracy"] for target in run["targets"])]
+    return sorted(summarize(found), key=lambda row: (row["notebook"], row["mean"]))
 
 
 def published_summary(notebook: str, model: str, norm: str | None = None) -> dict:

@@ -8,10 +8,11 @@ from pathlib import Path
 from IPython.display import Markdown
 from torch import nn
 
-from common.anatomy import count_parameters, multiply_accumulates, torchsummary_table
+from common.anatomy import blocks, count_parameters, multiply_accumulates, torchsummary_table
 from common.data import Dataset
 from common.receptive_field import Row, receptive_field
-from common.results import difference, mean_epoch_until
+from common.results import difference, mean_epoch_until, summarize_session
+from common.session import Session
 from common.training import evaluate
 
 
@@ -36,12 +37,33 @@ def summary_table(summaries: list[dict]) -> Markdown:
          accuracy(s), s["n"], f"{s['worst']:.2f}") for s in summaries]))
 
 
+def gap(summary: dict) -> float:
+    """Return the generalization gap in points: how much more of the training images are classified correctly.
+
+    Both are measured in evaluation mode on plain images after the last epoch (see `common.training.fit`).
+    """
+    return statistics.fmean(run["curve"][-1]["fit_accuracy"] - run["accuracy"] for run in summary["results"])
+
+
+def gap_table(summaries: list[dict]) -> Markdown:
+    """Return the table of training and test accuracy by the same measure, and of their gap."""
+    return Markdown(markdown("model | parameters | epochs | training, % | test, % | gap, points | seeds", [
+        (title(s), f"{s['params']:,}", s["epochs"], f"{s['mean'] + gap(s):.2f}", accuracy(s), f"{gap(s):+.2f}", s["n"])
+        for s in summaries], "lrrrrrr"))
+
+
 def receptive_field_table(table: list[Row]) -> Markdown:
     """Return the table of `common.receptive_field.receptive_field`, in pixels, as Markdown; "3x5" is height x width."""
     head = ("layer | RF in | size in | jump in | stride | padding | kernel | dilation | effective kernel | RF out "
             "| size out | jump out")
     return Markdown(markdown(head, [["x".join(map(str, cell)) if isinstance(cell, tuple) else cell for cell in row]
                                     for row in table], " " + "r" * 11))
+
+
+def full_table(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
+    """Return torchsummary's table of `model` for images of `shape` (C, H, W), folded."""
+    return Markdown("<details><summary>every layer (torchsummary)</summary>\n\n"
+                    f"```\n{torchsummary_table(model, shape)}\n```\n\n</details>")
 
 
 def describe_network(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
@@ -53,6 +75,15 @@ def describe_network(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
         return Markdown(f"Receptive field: unknown ({error}).")
 
 
+def block_table(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
+    """Return the table of a network by block (see `common.anatomy.blocks`), for images of `shape` (C, H, W)."""
+    rows = [(row["name"], " x ".join(map(str, row["output"] or ())), *(row[key] for key in ("params", "macs")))
+            for row in blocks(model, shape)]
+    total = ("**total**", "", sum(row[2] for row in rows), sum(row[3] for row in rows))
+    return Markdown(markdown("block | output | parameters | multiply-accumulates", [
+        (name, output, f"{params:,}", f"{macs:,}") for name, output, params, macs in (*rows, total)], "llrr"))
+
+
 def source_code(*parts) -> Markdown:
     """Return the code of functions or classes of the course, as it stands in their module, to read it in place."""
     texts = [f"`{part.__module__}`\n```python\n{inspect.getsource(part).rstrip()}\n```" for part in parts]
@@ -61,8 +92,9 @@ def source_code(*parts) -> Markdown:
 
 def cost(model: nn.Module, shape: tuple[int, int, int]) -> str:
     """Say what `model` costs for an image of `shape` (C, H, W)."""
-    return (f"{count_parameters(model):,} parameters, {multiply_accumulates(model, shape) / 1e6:.1f} million "
-            "multiply-accumulates an image")
+    macs = multiply_accumulates(model, shape)
+    said = f"{macs / 1e6:.1f} million" if macs > 1e5 else f"{macs:,}"
+    return f"{count_parameters(model):,} parameters, {said} multiply-accumulates an image"
 
 
 def gain(result: dict, other: dict) -> str:
@@ -87,6 +119,29 @@ def difference_table(comparisons: list[tuple[dict, dict]]) -> str:
              f"{found.low:+.2f} to {found.high:+.2f}" if found.n > 1 else "", found.verdict)
             for one, other in comparisons if (found := difference(one, other)).n]
     return markdown(" | against | pairs of seeds | difference, points | 95 % interval | ", rows, "llrrll")
+
+
+def describe_baseline(baseline: dict) -> str:
+    """Return how one of a session's baselines is called: its number of parameters, and its norm where it has one."""
+    return f"{baseline['params']:,}" + (f" {baseline['norm']}" if "norm" in baseline else "")
+
+
+def session_points(about: Session) -> list[dict]:
+    """Return a session's baselines and published networks as points for `common.plots.parameters_against_accuracy`.
+
+    Left out are networks of more than twice the budget or far below the goal, such as the first ones of a session: they
+    would press all that is close to the goal into a corner.
+    """
+    points = [{"name": describe_baseline(baseline), "std": None, "source": True, **baseline}
+              for baseline in about.baselines]
+    points += [summary_point(row) for row in summarize_session(about.name) if row["mean"] > about.goal.limit - 0.5]
+    return [point for point in points if point["params"] <= 2 * about.target("params").limit]
+
+
+def summary_point(summary: dict) -> dict:
+    """Return a summary as such a point."""
+    return {"name": title(summary), "params": summary["params"], "accuracy": summary["mean"], "std": summary["std"],
+            "source": False}
 
 
 def verdicts(summaries: list[dict], other: dict) -> str:

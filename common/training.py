@@ -7,6 +7,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +92,24 @@ def predict(model: nn.Module, dataset: Dataset, batch_size: int = 1000) -> Tenso
     """Return the logits (N, classes) of `model` in evaluation mode for every image of `dataset`."""
     model.eval()
     return torch.cat([model(normalize(images / 255, dataset.name)) for images in dataset.images.split(batch_size)])
+
+
+class Misclassified(NamedTuple):
+    """An image of which a network predicts the wrong class."""
+
+    index: int  # its number in the data set
+    label: int
+    prediction: int
+    confidence: float  # the probability of the predicted class, from 0 to 1
+
+
+def find_misclassified(model: nn.Module, dataset: Dataset) -> list[Misclassified]:
+    """Return what `model` gets wrong of `dataset`, in evaluation mode, the most confident mistake first."""
+    confidence, predictions = predict(model, dataset).softmax(1).max(1)
+    wrong = (predictions != dataset.labels).nonzero().flatten()
+    rows = zip(*(values[wrong].tolist() for values in (dataset.labels, predictions, confidence)), strict=True)
+    mistakes = [Misclassified(index, *row) for index, row in zip(wrong.tolist(), rows, strict=True)]
+    return sorted(mistakes, key=lambda mistake: -mistake.confidence)
 
 
 def evaluate(model: nn.Module, dataset: Dataset) -> tuple[float, float]:
@@ -216,6 +235,8 @@ def check_inputs(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe
     sizes = [list(split.images.shape[1:]) for split in (train, test)]
     if sizes[0] != sizes[1]:
         raise ValueError(f"training images are {sizes[0]} (channels, height, width), test images {sizes[1]}")
+    if not 0 <= recipe.average < 1:
+        raise ValueError(f"the recipe's average is {recipe.average}: a decay is at least 0 and below 1, such as 0.99")
     if recipe.schedule == "plateau" and not recipe.validation:
         raise ValueError("a plateau is judged on held-out images: set the recipe's validation")
     try_network(model, train)

@@ -97,7 +97,7 @@ def training_killed(n: int, folder: Path):
 
 
 def notebook_killed(n: int, folder: Path):
-    command = [sys.executable, "-u", "-m", "tools", "notebook", "S7_mnist/2_regularization", "-p", "preset", "smoke",
+    command = [sys.executable, "-u", "-m", "tools", "notebook", "S7_mnist/3_augmentation", "-p", "preset", "smoke",
                "-p", "epochs", "20", "-p", "output"]
 
     def leaves(place: Path) -> list:

@@ -22,7 +22,7 @@ from common.machine import machine
 from common.models import s7, s8, s9
 from common.optim import SCHEDULES
 from common.pretrained import pretrained
-from common.training import Recipe, evaluate, fit, predict
+from common.training import Recipe, evaluate, find_misclassified, fit, predict
 from tools import freshness
 
 torch.set_num_threads(1)
@@ -111,14 +111,13 @@ def test_a_stopped_run_goes_on(splits, tmp_path, schedule, change):
 def test_what_comes_after_training(splits):
     train, test = splits
     network = s9.ours().to(GPU)
-    confidence, guess = torch.softmax(predict(network, test), 1).max(1)
+    guess, mistakes = predict(network, test).argmax(1), find_misclassified(network, test)
     assert evaluate(network, test)[1] == 100 * (guess == test.labels).double().mean().item()
     assert all(part.images.device == part.labels.device == GPU for part in hold_out(train, 3))
     plots.samples(train.images / 255, train.labels, train.classes)
-    plots.misclassified(test.images, test.labels, guess, test.classes, confidence)
+    plots.misclassified(test.images, mistakes, test.classes)
     plots.confusion_matrix(test.labels, guess, test.classes)
-    wrong = (guess != test.labels).nonzero().flatten()
-    grad_cam.show(network, network[-4], test, wrong[confidence[wrong].argsort()], guess, "title")
+    grad_cam.show(network, network[-4], test, torch.tensor([mistake.index for mistake in mistakes]), guess, "title")
     shape = (3, 32, 32)
     assert receptive_field.measure_field(network, shape) == receptive_field.measure_field(s9.ours(), shape)
     assert receptive_field.largest_field(network, shape) == receptive_field.largest_field(s9.ours(), shape)

@@ -1,6 +1,7 @@
 """A notebook's parameters, and the one decision of a run: read the result or train."""
 
 import contextlib
+import copy
 import dataclasses
 import json
 import math
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from common import experiment, results, session
+from common.claims import ClaimError
 from common.data import Dataset
 from common.experiment import start
 from common.files import ROOT
@@ -53,6 +55,16 @@ def test_a_copy_of_a_notebook_has_results_of_its_own(monkeypatch):
     for name, notebook in (("1_structure", "1_structure"), ("2_regularization", "1_structure"), ("4_mine", "4_mine")):
         monkeypatch.setenv("JPY_SESSION_NAME", str(ROOT / f"S7_mnist/{name}.ipynb"))
         assert start(**GOOD).notebook == notebook
+
+
+def test_claims_fail_a_full_run_once_all_seeds_are_there(tmp_path):
+    wrong = ("never", False)
+    run = start(**{**GOOD, "preset": "full", "output": str(tmp_path)})
+    few = run.session._replace(notebooks={"1_structure": {"results": {"skeleton": {"seeds": 1000}}}})
+    assert "✗ never" in start(**GOOD).claims(wrong).data
+    assert "✗ never" in dataclasses.replace(run, session=few).claims(wrong).data
+    with pytest.raises(ClaimError, match="never"):
+        dataclasses.replace(run, session=run.session._replace(notebooks={})).claims(wrong)
 
 
 def test_an_output_that_is_no_folder(tmp_path):
@@ -246,12 +258,16 @@ class Keyword(nn.Module):
 
 
 def test_any_network_trains_and_an_unknown_field_says_why(run, capsys):
-    for name, make, params in [("linear", lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), 650),
-                               ("keyword", Keyword, 4 * 9 + 4 + 16 * 10 + 10)]:
-        result, model = run.train_or_read(name, make, RECIPE, DATA, [*LIMITS, Target("receptive_field", ">", 1)])
+    for name, layers, params, known in [
+        ("linear", [nn.Flatten(), nn.Linear(64, 10)], 650, False), ("keyword", [Keyword()], 40 + 170, True),
+        ("transposed", [nn.ConvTranspose2d(1, 4, 3), nn.Flatten(), nn.Linear(400, 10)], 40 + 4010, False),
+    ]:
+        limits = [*LIMITS, Target("receptive_field", ">", 1)]
+        result, model = run.train_or_read(name, lambda layers=layers: nn.Sequential(*copy.deepcopy(layers)), RECIPE,
+                                          DATA, limits)
         assert result["params"] == params and model(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
-        if result["receptive_field"] is None:
-            assert "receptive field: unknown (" in capsys.readouterr().out and not result["targets"][-1]["met"]
+        assert (result["receptive_field"] is not None) == result["targets"][-1]["met"] == known
+        assert ("receptive field: unknown (" in capsys.readouterr().out) == (name == "transposed")
 
 
 @pytest.mark.parametrize(("make", "said"), [

@@ -1,5 +1,6 @@
 """Figures show the numbers they are given, and can be read."""
 
+import io
 import itertools
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,9 @@ from matplotlib.text import Text
 from torch import nn
 
 from common import plots
+from common.layers import SeparableConv
 from common.receptive_field import receptive_field
+from common.training import Misclassified
 
 plt.switch_backend("agg")
 torch.set_num_threads(1)
@@ -18,7 +21,6 @@ torch.set_num_threads(1)
 CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 IMAGES = torch.randint(256, (40, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 LABELS = torch.arange(40) % 10
-SURE = torch.full((40,), 0.999)
 
 
 def words(texts):
@@ -34,9 +36,15 @@ def shown(ax, n=0):
     return torch.as_tensor(np.atleast_3d(ax.images[n].get_array())).permute(2, 0, 1)
 
 
-def history(*accuracies):
-    return [{"epoch": i, "train_loss": 2 / i, "train_accuracy": a - 0.5, "test_loss": 1.5 / i, "test_accuracy": a}
-            for i, a in enumerate(accuracies, 1)]
+def summary(*seeds):
+    """Of runs with these test accuracies; one more of every 100 training images is right."""
+    return {"results": [{"curve": [{"epoch": i, "lr": 0.1 / i, "test_accuracy": a, "fit_accuracy": min(a + 1, 100)}
+                                   for i, a in enumerate(accuracies, 1)]} for accuracies in seeds]}
+
+
+def png_size(fig):
+    fig.savefig(png := io.BytesIO(), format="png")
+    return len(png.getvalue())
 
 
 def point(name, params, accuracy, std=None, source=False):
@@ -70,18 +78,16 @@ def test_wrong_images_are_refused(images, word):
         plots.samples(images, LABELS[: len(images)], CLASSES)
 
 
-def test_misclassified_ranks_by_confidence():
-    predictions, confidence = LABELS.clone(), SURE.clone()
-    for index, predicted, sure in ((4, 5, 0.6), (7, 0, 0.91), (12, 9, 0.9996)):
-        predictions[index], confidence[index] = predicted, sure
-    fig = readable(plots.misclassified(IMAGES, LABELS, predictions, CLASSES, confidence, name="ours"))
-    assert titles(fig) == ["true: bird\npredicted: truck (> 99.9 %)", "true: horse\npredicted: airplane (91.0 %)",
-                           "true: deer\npredicted: dog (60.0 %)"]
+def test_misclassified_images_have_their_own_captions():
+    mistakes = [Misclassified(12, 2, 9, 0.9996), Misclassified(7, 7, 0, 0.91), Misclassified(4, 4, 5, 0.6)]
+    fig = readable(plots.misclassified(IMAGES, mistakes, CLASSES, name="ours"))
+    assert titles(fig) == ["image 12\ntrue: bird\npredicted: truck (> 99.9 %)",
+                           "image 7\ntrue: horse\npredicted: airplane (91.0 %)",
+                           "image 4\ntrue: deer\npredicted: dog (60.0 %)"]
     assert fig.get_suptitle().startswith("ours: 3 of 3 misclassified")
     assert [torch.equal(shown(ax), IMAGES[k]) for ax, k in zip(fig.axes, (12, 7, 4), strict=False)] == [True] * 3
-    assert words(plots.misclassified(IMAGES, LABELS, LABELS, CLASSES, SURE).texts)[0].startswith("none of 40")
-    with pytest.raises(ValueError, match="softmax"):
-        plots.misclassified(IMAGES, LABELS, LABELS, CLASSES, SURE * 7)
+    assert len(titles(readable(plots.misclassified(IMAGES, mistakes * 5, CLASSES)))) == 10
+    assert words(plots.misclassified(IMAGES, [], CLASSES).texts)[0].startswith("none of 40")
 
 
 def test_heat_lies_over_its_image():
@@ -102,14 +108,46 @@ def test_confusion_matrix():
     assert (colours[0, 1], colours[2, 0], colours.sum()) == (2, 1, 3)  # of the errors only
 
 
-def test_curves_show_train_dashed_and_test_solid():
-    fig = readable(plots.curves({"seed 0": history(90, 98, 99.2), "seed 1": history(91, 98, 99.5)}))
-    lines = [[(line.get_linestyle(), list(line.get_ydata())) for line in ax.lines] for ax in fig.axes]
-    assert lines[0][:2] == [("--", [2, 1, 2 / 3]), ("-", [1.5, 0.75, 0.5])]
-    assert lines[1][2:] == [("--", [90.5, 97.5, 99]), ("-", [91, 98, 99.5])]
+def test_curves_show_errors_over_seeds():
+    runs = {"two seeds": summary([90, 98, 99.2], [92, 99, 99.6]), "longer": summary([80, 90, 95, 100])}
+    fig = readable(plots.curves(runs, target=99.4))
+    errors, rates = fig.axes
+    two, fit, longer, longer_fit, target = (list(line.get_ydata()) for line in errors.lines)
+    assert two == pytest.approx([9, 1.5, 0.6]) and longer == pytest.approx([20, 10, 5, 0.005])
+    assert fit == pytest.approx([8, 0.5, 0.005]) and longer_fit[-1] == 0.005  # a logarithm has no 0
+    assert target == pytest.approx([0.6] * 2)
+    band, = errors.collections
+    assert band.get_paths()[0].get_extents().intervaly == pytest.approx([0.4, 10])
+    assert [line.get_linestyle() for line in errors.lines] == ["-", "--", "-", "--", ":"]
+    assert [list(line.get_xydata()[1]) for line in rates.lines] == [[1, 0.05], [1, 0.05]]  # after one epoch
     assert words(fig.legends[0].get_texts()) == [
-        "seed 0: 99.20 % at the end", "seed 1: 99.50 % at the end", "test", "train"]
-    readable(plots.curves({f"a longer name {i}": history(50, 80 + i) for i in range(9)}))  # more than there are colours
+        "two seeds: 99.40 ± 0.28 %, n = 2", "longer: 100.00 %", "test", "training", "target: 99.4 %"]
+    assert {"0.01", "0.5", "10"} <= set(words(errors.get_yticklabels()))
+
+
+def test_curves_of_older_results_and_of_one_epoch():
+    old = summary([71], [72])
+    del old["results"][1]["curve"][0]["fit_accuracy"]
+    fig = readable(plots.curves({"old": old}))
+    line, = fig.axes[0].lines
+    assert line.get_marker() == "o" and "training" not in words(fig.legends[0].get_texts())
+    for nothing in ({}, {"none": summary([])}):
+        with pytest.raises(ValueError, match="at least one"):
+            plots.curves(nothing)
+
+
+@pytest.mark.parametrize("accuracies", [[88.9, 87.7, 86.1], [10, 99.99], [99.1, 99.16], [50, 71.5]])
+def test_errors_have_ticks_at_every_range(accuracies):
+    fig = readable(plots.curves({"a": summary(accuracies)}))
+    low, high = fig.axes[0].get_ylim()
+    ticks = [float(text) for text in words(fig.axes[0].get_yticklabels())]
+    assert 3 <= len(ticks) <= 20 and all(low <= tick <= high for tick in ticks)
+
+
+def test_figures_stay_small():
+    runs = {f"a network's long name {i}": summary(*(100 - np.geomspace(60 + i, i + k + 2, 25) for k in range(3)))
+            for i in range(7)}
+    assert png_size(readable(plots.curves(runs, 99.4))) < 150_000
 
 
 def test_per_seed():
@@ -126,6 +164,23 @@ def test_receptive_field_growth():
     skip_last = plain[:2] + [plain[0]]  # a small skip connection, written last, takes nothing back
     ax, = readable(plots.receptive_field_growth({"plain": plain, "skip": skip_last}, (1, 16, 16))).axes
     assert [list(line.get_ydata()) for line in ax.lines] == [[1, 3, 5, 7, 8], [1, 3, 5, 5], [16, 16]]
+
+
+def test_a_diagram_shows_every_block():
+    layers = [layer for i in range(9) for layer in (nn.Conv2d(2**i, 2 ** (i + 1), 3, padding=1), nn.ReLU())]
+    network = nn.Sequential(*layers, *[nn.MaxPool2d(2)] * 5, SeparableConv(512, 512, stride=2, dilation=2),
+                            nn.Conv2d(512, 512, 3, stride=2, padding=1, groups=512), nn.Flatten(), nn.Linear(512, 10))
+    fig = readable(plots.diagram(network, (1, 64, 64)))
+    texts = [text for text in fig.axes[0].texts if text.get_text()]
+    found = words(texts)
+    assert found[:4] == ["1 @ 64x64", "image", "2 @ 64x64", "3x3 conv\n20"] and found[-2:] == ["10", "linear\n5,130"]
+    assert len(found) == 2 * (1 + 9 + 5 + 4)
+    boxes = [text.get_window_extent() for text in texts]
+    boxes += [patch.get_window_extent() for patch in fig.axes[0].patches]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    heights = [patch.get_height() for patch in fig.axes[0].patches]
+    assert heights[0] == 2 * heights[11] > heights[-1] > 0  # 64 and 16 pixels, by their roots
+    assert png_size(fig) < 150_000
 
 
 def test_footprints_are_centred_and_counted():
@@ -157,3 +212,20 @@ def test_names_beside_points_never_overlap(spread, fewest):
     spots, inside = ax.transData.transform([(p["params"], p["accuracy"]) for p in points]), ax.get_window_extent()
     assert not any(box.contains(*spot) for box in boxes for spot in spots)
     assert all(inside.contains(*corner) for box in boxes for corner in (box.p0, box.p1))
+
+
+def test_maps_keep_their_values_whatever_their_range():
+    found = [torch.randn(5, 4), 100 * torch.rand(3, 3)]
+    fig = readable(plots.maps(found, ["a", "b"]))
+    assert titles(fig) == ["a", "b"]
+    for ax, value in zip(fig.axes, found, strict=True):
+        assert np.allclose(ax.images[0].get_array(), value)
+        assert ax.images[0].get_clim() == pytest.approx((value.min().item(), value.max().item()))
+
+
+def test_lines_of_losses_and_blocks():
+    ax, = readable(plots.lines({"a": [2.3, 1.5, 1.0], "b": [2.2]}, "step", "loss")).axes
+    assert [list(line.get_ydata()) for line in ax.lines] == [[2.3, 1.5, 1.0], [2.2]]
+    fig = readable(plots.block_by_block({"plain": torch.rand(7, 3) + 0.1, "norm": torch.ones(7, 3)}, "size"))
+    assert titles(fig) == ["plain", "norm"] and [len(ax.lines) for ax in fig.axes] == [3, 3]
+    assert fig.axes[0].get_ylabel() == "size" and words(fig.legends[0].texts) == ["1", "2", "3"]

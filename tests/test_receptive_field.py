@@ -161,7 +161,6 @@ LARGEST = [
     (after_a_step(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(10)), 3),
     (nn.Sequential(conv(3, 4), conv(4, 4, stride=2)).to(torch.bfloat16, memory_format=torch.channels_last), 5),
     (Forward(lambda x, pool: pool(x)[0], nn.MaxPool2d(2, return_indices=True)), 2),
-    (nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), "no convolution"),
     (nn.AdaptiveAvgPool2d(3), "several sizes"),
     (nn.Sequential(conv(3, 4), nn.ConvTranspose2d(4, 4, 2, 2)), "conv_transpose2d"),
     (nn.Sequential(conv(3, 4), nn.Upsample(scale_factor=2)), "interpolate"),
@@ -178,6 +177,10 @@ def test_the_largest_field_or_why_it_is_not_known(model, expected):
         assert (field, reason) == (expected, "")
     else:
         assert field is None and expected in reason and "\n" not in reason
+
+
+def test_a_network_without_maps_has_no_field():
+    assert largest_field(nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), (3, 8, 8)) == (None, "")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -129,6 +129,14 @@ def test_differences_are_paired():
     assert tables.gain(alone, low) == "+2.90 points (one seed)" and "better" in tables.gain(high, low)
 
 
+def test_the_generalization_gap_is_of_the_last_epoch_and_a_mean_over_seeds():
+    runs = [{"accuracy": test, "curve": [{"fit_accuracy": 50.0}, {"fit_accuracy": fit}]}
+            for test, fit in ((98.0, 99.0), (97.0, 100.0))]
+    row = {"model": "a", "norm": None, "params": 7000, "epochs": 2, "n": 2, "mean": 97.5, "std": 0.5, "results": runs}
+    assert tables.gap(row) == 2.0
+    assert tables.gap_table([row]).data.splitlines()[2] == "| a | 7,000 | 2 | 99.50 | 97.50 ± 0.50 | +2.00 | 2 |"
+
+
 def test_published_summaries():
     found = results.published_summary("S7_mnist/3_augmentation", "regularized_one_cycle")
     assert found["n"] == 5 and found["params"] == 7280

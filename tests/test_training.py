@@ -13,7 +13,17 @@ from common.augmentation import AUGMENTATIONS
 from common.data import Dataset, hold_out, normalize
 from common.layers import Dropout
 from common.models import s7
-from common.training import DivergedError, Recipe, evaluate, fit, make_batches, predict, progress_line, try_network
+from common.training import (
+    DivergedError,
+    Recipe,
+    evaluate,
+    find_misclassified,
+    fit,
+    make_batches,
+    predict,
+    progress_line,
+    try_network,
+)
 
 torch.set_num_threads(1)
 
@@ -100,6 +110,19 @@ def test_evaluate_is_correct_over_total(n):
     assert accuracy == pytest.approx(100 * correct / n, abs=1e-9)
     assert loss == pytest.approx(F.cross_entropy(logits, dataset.labels).item(), rel=1e-5)
     assert torch.allclose(predict(model, dataset, batch_size=7), logits, atol=1e-5)
+
+
+def test_the_most_confident_mistake_comes_first():
+    logits = torch.tensor([[0, 2, 0], [0, 0, 1], [0, 0, 3], [4, 0, 0.0]])
+    dataset, model = Dataset("mnist", TEST.images[:4], torch.tensor([1, 0, 1, 2]), TEST.classes), nn.Dropout()
+    model.forward = lambda images: logits
+    mistakes = find_misclassified(model, dataset)
+    assert [mistake[:3] for mistake in mistakes] == [(3, 2, 0), (2, 1, 2), (1, 0, 2)]
+    assert [mistake.confidence for mistake in mistakes] == pytest.approx(
+        [math.exp(z) / (math.exp(z) + 2) for z in (4, 3, 1)])
+    assert not model.training
+    dataset.labels[:] = logits.argmax(1)
+    assert find_misclassified(model, dataset) == []
 
 
 def test_an_epoch_of_batches():

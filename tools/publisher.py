@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from nbformat import NotebookNode
 from PIL import Image
 
-from common import plots, session, tables
+from common import plots, results, session, tables
 from common.files import ROOT, write
 from common.machine import count_cores
 from common.session import Session
@@ -67,24 +67,20 @@ def shrink_png(png: str) -> str:
 
 
 def draw_figures(about: Session) -> None:
-    """Draw a session's figures of its published results: accuracy against parameters, and every seed.
+    """Draw a session's figures of its published results: accuracy against parameters, and every seed of what comes near
+    the goal.
 
-    The others are taken from its last notebook, from the cells that are tagged "figure-" and their name.
+    The others are taken from its notebooks, from the cells that are tagged "figure-" and their name; the
+    last of that name counts.
     """
-    folder, rows = ROOT / about.name / "results" / "figures", readmes.summarize_session(about)
-    points = [{"name": readmes.describe_baseline(baseline), "std": None, "source": True, **baseline}
-              for baseline in about.baselines]
-    # The first networks of a session, generous or plain, would press all that is close to the target into a corner.
-    largest = 1.5 * max((point["params"] for point in points), default=float("inf"))
-    points += [{"name": tables.title(row), "params": row["params"], "accuracy": row["mean"], "std": row["std"],
-                "source": False}
-               for row in rows if row["params"] <= largest and row["mean"] > about.goal.limit - 0.5]
+    folder, rows = ROOT / about.name / "results" / "figures", results.summarize_session(about.name)
     limits = (about.target("params").limit, about.goal.limit)
-    save(plots.parameters_against_accuracy(points, limits), folder / "parameters.png")
-    several = [row for row in rows if row["n"] > 1] or rows
+    save(plots.parameters_against_accuracy(tables.session_points(about), limits), folder / "parameters.png")
+    several = [row for row in rows if row["n"] > 1 and row["mean"] > about.goal.limit - 0.5]
     save(plots.per_seed({tables.title(row): [run["accuracy"] for run in row["results"]] for row in several}),
          folder / "seeds.png")
-    for cell in notebooks.read(ROOT / about.name / f"{list(about.notebooks)[-1]}.ipynb").cells:
+    made = (notebooks.read(ROOT / about.name / f"{name}.ipynb") for name in about.notebooks)
+    for cell in (cell for notebook in made for cell in notebook.cells):
         for tag in tags(cell):
             if tag.startswith("figure-"):
                 png, = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))

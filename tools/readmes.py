@@ -15,11 +15,12 @@ from tools.notebooks import GITHUB, CourseError, badge, relative, repository
 FIGURES = {  # in S*/results/figures/, and what a README says beside it
     "parameters": "Test accuracy against the number of parameters: networks trained here (last epoch; mean and "
                   "standard deviation over several seeds) and the source networks (best epoch, as their authors "
-                  "report it). Left out: what was trained here and is far larger than those or far below the target",
-    "seeds": "Test accuracy after the last epoch, a dot each seed, of the networks that were trained with several",
-    "curves": "Loss and accuracy during training, the last notebook's networks, seed 0. Train: on the varied images, "
-              "while learning; test: with the weights that are evaluated, their average where the recipe has one",
-    "misclassified": "What the last notebook's network gets wrong, seed 0: true and predicted class",
+                  "report it). Left out: what has more than twice the budget, or is far below the target",
+    "seeds": "Test accuracy after the last epoch, a dot each seed, of networks with several that come near the target",
+    "curves": "Error after each epoch, on a logarithmic axis: the mean over seeds, with a band from the best seed to "
+              "the worst. Dashed, where it was recorded: on training images, measured in the same way. Below: the "
+              "learning rate",
+    "misclassified": "What the session's last network gets wrong, seed 0: true and predicted class",
 }
 
 
@@ -79,20 +80,10 @@ def list_notebooks(about: Session, folder: Path) -> str:
     return tables.markdown("notebook | ", rows, "ll")
 
 
-def summarize_session(about: Session) -> list[dict]:
-    """Return the summaries of a session's published results, by notebook and then by accuracy.
-
-    Runs that have no accuracy to reach, such as those on a short schedule, are left out.
-    """
-    found = [run for run in results.read_all(ROOT / about.name / "results")
-             if any(target["name"] == NAMES["accuracy"] for target in run["targets"])]
-    return sorted(results.summarize(found), key=lambda row: (row["notebook"], row["mean"]))
-
-
 def tabulate_results(about: Session, folder: Path) -> str:
     """Return the table of a session's results, a row for each model, and say what the source networks reach."""
     rows = []
-    for row in summarize_session(about):
+    for row in results.summarize_session(about.name):
         met = sum(all(target["met"] for target in run["targets"]) for run in row["results"])
         mean, reached = results.mean_epoch_until(row["results"], about.goal.limit)
         first = "never" if mean is None else f"{mean:.1f}"
@@ -107,7 +98,7 @@ def tabulate_results(about: Session, folder: Path) -> str:
             f"| first epoch ≥ {about.goal.limit} % | its targets met")
     sources = []
     for baseline in about.baselines:
-        name = describe_baseline(baseline)
+        name = tables.describe_baseline(baseline)
         linked = f"[{name}]({baseline['link']})" if "link" in baseline else name
         sources.append(f"{baseline['accuracy']:.2f} % with {linked}")
     text = (f"{tables.markdown(head, rows, 'llrrrrrll')}\n\n"
@@ -116,10 +107,6 @@ def tabulate_results(about: Session, folder: Path) -> str:
     if sources:
         text += f"\nThe source networks' best epoch, as their authors report it: {', '.join(sources)} parameters."
     return text
-
-
-def describe_baseline(baseline: dict) -> str:
-    return f"{baseline['params']:,}" + (f" {baseline['norm']}" if "norm" in baseline else "")
 
 
 def tabulate_comparisons(about: Session) -> str:

@@ -15,18 +15,8 @@ def regularized_conv(inputs: int, outputs: int, dropout: float, padding: int = 0
     return [*conv(inputs, outputs, padding), nn.BatchNorm2d(outputs), Dropout(dropout)]
 
 
-def structure() -> Network:
-    """The layout alone, with no thought of size: 194,884 parameters."""
-    return Network(
-        *conv(1, 32), *conv(32, 64), *conv(64, 128),
-        nn.MaxPool2d(2), mix(128, 32),
-        *conv(32, 64), *conv(64, 128),
-        mix(128, 10), nn.Conv2d(10, 10, 7, bias=False),
-    )
-
-
 def skeleton() -> Network:
-    """The layout with few channels and global average pooling: 18,192 parameters."""
+    """Two blocks, a transition and global average pooling: 18,192 parameters."""
     return Network(
         *conv(1, 16), *conv(16, 32),
         mix(32, 10), nn.MaxPool2d(2),
@@ -35,28 +25,8 @@ def skeleton() -> Network:
     )
 
 
-def reduced() -> Network:
-    """The skeleton under the budget: 5,864 parameters."""
-    return Network(
-        *conv(1, 8), *conv(8, 16),
-        mix(16, 10), nn.MaxPool2d(2),
-        *conv(10, 16), *conv(16, 8), *conv(8, 8), *conv(8, 16, padding=1),
-        nn.AdaptiveAvgPool2d(1), mix(16, 10),
-    )
-
-
-def rebalanced() -> Network:
-    """The budget spent where the map is small and features are rich: 7,124 parameters."""
-    return Network(
-        *conv(1, 8), *conv(8, 16),
-        mix(16, 10), nn.MaxPool2d(2),
-        *conv(10, 14), *conv(14, 16), *conv(16, 8), *conv(8, 16, padding=1),
-        nn.AdaptiveAvgPool2d(1), mix(16, 10),
-    )
-
-
 def regularized(dropout: float = 0.05) -> Network:
-    """The rebalanced network with batch norm and dropout after each 3x3 convolution: 7,280 parameters."""
+    """The skeleton with fewer channels, batch norm and dropout after each 3x3 convolution: 7,280 parameters."""
     return Network(
         *regularized_conv(1, 8, dropout), *regularized_conv(8, 16, dropout),
         mix(16, 10), nn.MaxPool2d(2),

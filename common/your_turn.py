@@ -1,0 +1,146 @@
+"""A network of the reader's own: a look at it before training, its training, and its place beside the course's."""
+
+import contextlib
+import io
+import itertools
+from pathlib import Path
+
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+from torch import nn
+
+from common import anatomy, experiment, plots, results, tables, targets
+from common.data import Dataset
+from common.experiment import Experiment
+from common.receptive_field import field_before_average
+from common.training import DivergedError, Recipe, try_network
+
+Data = tuple[Dataset, Dataset]
+
+
+def verdict(run: Experiment, make_network, recipe: Recipe, data: Data) -> Markdown:
+    """Return, before any training, what `make_network()` and `recipe` cost, with what the budget allows.
+
+    Where it isn't a network for the images of `data`, that is said in a sentence.
+    """
+    try:
+        network, known = look(run, make_network, recipe, data)
+        shape = tuple(data[0].images.shape[1:])
+        work, field = anatomy.multiply_accumulates(network, shape), find_field(network, shape)
+    except Exception as error:  # a reader's network may do anything
+        return Markdown(f"✗ {explain(error)}")
+    rows = [("multiply-accumulates an image", tables.number(work), "", ""),
+            ("receptive field before a global average, pixels", tables.number(field), "", "")]
+    for limit in run.session.budget:
+        rows.append((targets.NAMES[limit.key], tables.number(known[limit.key]), f"{limit.relation} {limit.limit:,}",
+                     "✓" if limit.is_met(known[limit.key]) else "✗"))
+    goal = run.session.goal
+    rows.append((targets.NAMES[goal.key], "after training", f"{goal.relation} {goal.limit:,}", ""))
+    table = tables.markdown(" | your network | asked for | ", rows, "lrl")
+    return Markdown(table + "\n\nIt returns probabilities: leave the softmax out, the loss has one." * gives_shares(
+        network, data[0]))
+
+
+def train(run: Experiment, make_network, recipe: Recipe, data: Data, name: str = "my_network") -> dict | None:
+    """Train `make_network()` and return its result; None, and a sentence, where that can't be done.
+
+    What was trained before with the same recipe is read. Another network, or another recipe, gets the next free name:
+    `name`, then `name`_2 ... What is over budget isn't trained. Nor is anything where results would be among the
+    course's published ones (preset full without an output).
+    """
+    made, published = run.folders()
+    if made == published:
+        print("not trained: preset full shows what the course publishes. Train with preset quick, or name an output")
+        return None
+    try:
+        network, known = look(run, make_network, recipe, data)
+        targets.check_budget(run.session.budget, known)
+        name = free_name(run, name, network, recipe, data)
+        limits = [*run.session.budget, run.session.goal]
+        return run.train_or_read(name, make_network, recipe, data, limits)[0]
+    except Exception as error:  # a reader's network may do anything
+        print(f"no result: {explain(error)}")
+        return None
+
+
+def tries(run: Experiment) -> Markdown:
+    """Return the table of the reader's own networks that are kept, the newest last and the best one marked."""
+    kept = read_tries(run)
+    if not kept:
+        return Markdown("No network of your own is kept yet.")
+    best = max(kept, key=lambda row: row["mean"])
+    rows = [(tables.title(row) + (" (best)" if row is best else ""), f"{row['params']:,}", row["epochs"],
+             tables.accuracy(row), row["n"],
+             "✓" if all(target["met"] for one in row["results"] for target in one["targets"]) else "✗") for row in kept]
+    table = tables.markdown("network | parameters | epochs | test accuracy, % | seeds | target met", rows, "lrrrr")
+    return Markdown(f"{table}\n\nThey are kept in `{run.folders()[0]}`.")
+
+
+def compare(run: Experiment) -> Figure:
+    """Return the session's figure, accuracy against parameters, with a star on each of the reader's own networks.
+
+    Those that are more than two points below the goal are left out: they would press the others together.
+    """
+    kept, goal = read_tries(run), run.session.goal.limit
+    own = [tables.summary_point(row) for row in kept if row["mean"] > goal - 2]
+    limits = (run.session.target("params").limit, goal)
+    figure = plots.parameters_against_accuracy([*tables.session_points(run.session), *own], limits)
+    for point in own:
+        figure.axes[0].plot(point["params"], point["accuracy"], "*", color=plots.COLOURS[2], markersize=15, zorder=3)
+    if kept:
+        low = f"; {len(kept) - len(own)} far below the goal left out" * (len(own) < len(kept))
+        figure.axes[0].set_title(f"stars: your own networks{low}")
+    return figure
+
+
+def find_field(network: nn.Module, shape: tuple[int, int, int]) -> int | None:
+    """Return how far a network sees in front of a global average, in pixels, or None where that can't be followed."""
+    try:
+        return field_before_average(network, shape)
+    except ValueError:
+        return None
+
+
+def gives_shares(network: nn.Module, train: Dataset) -> bool:
+    """Whether a network's outputs for an image are positive and add up to 1."""
+    outputs = try_network(network, train)
+    return bool((outputs >= 0).all() and abs(outputs.sum() - 1) < 1e-4)
+
+
+def look(run: Experiment, make_network, recipe: Recipe, data: Data) -> tuple[nn.Module, dict]:
+    """Return a new network, and what targets may ask of it and its recipe before training."""
+    network = experiment.build(make_network, run.seed, data[0])
+    with contextlib.redirect_stdout(io.StringIO()):  # the table says that a receptive field is unknown
+        return network, experiment.before_training(network, recipe, tuple(data[0].images.shape[1:]))
+
+
+def explain(error: Exception) -> str:
+    """Return the first line of an error, with its kind where it isn't one of the course's own sentences."""
+    said = str(error).partition("\n")[0]
+    own = isinstance(error, ValueError | MemoryError | targets.BudgetError | DivergedError)
+    return said if own and said else f"{type(error).__name__}: {said}"
+
+
+def free_name(run: Experiment, name: str, network: nn.Module, recipe: Recipe, data: Data) -> str:
+    """Return the first of `name`, `name`_2 ... whose results, of any seed, are of this network and recipe, or none."""
+    layers = anatomy.layer_table(network, tuple(data[0].images.shape[1:]))
+    seen = experiment.what_is_seen(network, data)
+
+    def is_other(path: Path) -> bool:
+        own_seed = path.stem.endswith(f"-seed{run.seed}")  # with another one it computes something else
+        return experiment.staleness(path, layers, recipe, seen if own_seed else None) is not None
+
+    for number in itertools.count(1):
+        candidate = name if number == 1 else f"{name}_{number}"
+        if not any(map(is_other, run.folders()[0].glob(f"{candidate}-seed*.json"))):
+            if number > 1:
+                print(f"{name} is another network, or has another recipe: this one is {candidate}")
+            return candidate
+
+
+def read_tries(run: Experiment) -> list[dict]:
+    """Return the summaries of the reader's own networks, over their seeds, the newest last."""
+    def newest(row: dict) -> float:
+        return max(Path(one["path"]).stat().st_mtime for one in row["results"])
+
+    return sorted(results.summarize(results.read_all(run.folders()[0])), key=newest)

@@ -1,0 +1,321 @@
+"""Exercises: every solution is right, what is typically wrong gets a hint, and no answer stops a notebook."""
+
+import ast
+import importlib
+import random
+import re
+
+import jupytext
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common.exercises import check, choice, function, network, number
+from common.files import ROOT
+from common.models import s7
+from tools import notebooks
+
+CHECKS = {name: judge for path in (ROOT / "common/exercises").glob("s*.py")
+          for name, judge in importlib.import_module(f"common.exercises.{path.stem}").CHECKS.items()}
+TINY = '''
+def tiny():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.Conv2d(4, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 4, 1, bias=False), nn.Conv2d(4, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 4, 1, bias=False), nn.Conv2d(4, 4, 3, bias=False), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+'''
+SOLUTIONS = {  # what a folded answer says: code that assigns the answer, or defines it last
+    "S7.1.1": "answer = 5 * 5 * 16 * 16 - 2 * 3 * 3 * 16 * 16",
+    "S7.1.2": "answer = 1 + 2 * 1 + 2 * 1 + 1 * 1 + 2 * 2",
+    "S7.1.3": "answer = 2",
+    "S7.1.4": '''
+def conv_cost(inputs, outputs, kernel, height, width):
+    parameters = kernel * kernel * inputs * outputs
+    return parameters, parameters * height * width
+''',
+    "S7.1.5": TINY,
+    "S7.2.1": "answer = 'nothing'",
+    "S7.2.2": "answer = 2 * (8 + 16 + 14 + 16 + 8 + 16)",
+    "S7.2.3": "answer = 'lower'",
+    "S7.2.4": '''
+def evaluate_norm(x, mean, variance, scale, shift, eps=1e-5):
+    return F.batch_norm(x, mean, variance, scale, shift, eps=eps)
+''',
+    "S7.2.5": '''
+def dropout(x, mask, p):
+    return x * mask / (1 - p)
+''',
+    "S7.3.1": "answer = '6 and 9'",
+    "S7.3.2": "answer = 0.3 * 100 / 200",
+    "S7.3.3": "answer = 346",
+    "S7.3.4": '''
+import math
+
+def one_cycle(step, steps, peak, warmup=0.2):
+    rise = warmup * steps
+    if step < rise:
+        return peak * step / rise
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+''',
+    "S7.3.5": '''
+def ema(values, decay):
+    averages = values[:1]
+    for value in values[1:]:
+        averages.append(decay * averages[-1] + (1 - decay) * value)
+    return averages
+''',
+}
+
+
+def solve(code: str, **known):
+    """Run a folded answer; return what it assigned or defined last."""
+    names = {"torch": torch, "nn": nn, "F": F, **known}
+    exec(code, names)
+    return list(names.values())[-1]
+
+
+def say(name: str, answer) -> str:
+    return check(name, answer).data
+
+
+def is_right(said: str) -> bool:
+    return said.startswith("✓")
+
+
+def is_open(said: str) -> bool:
+    return said.endswith("not answered yet")
+
+
+def is_hint(said: str) -> bool:
+    return said.startswith("✗") and len(said) > 30
+
+
+def test_there_is_a_solution_to_every_exercise():
+    assert SOLUTIONS.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_a_solution_is_right_and_none_is_not_answered(name):
+    assert is_right(say(name, solve(SOLUTIONS[name])))
+    assert is_open(say(name, ...)) and is_open(say(name, None))
+
+
+@pytest.mark.parametrize("name", [name for name, code in SOLUTIONS.items() if "def " in code])
+def test_an_empty_function_is_not_answered(name):
+    for empty in (lambda *inputs: ..., lambda *inputs: None):
+        assert is_open(say(name, empty))
+
+
+class Absurd:
+    """Everything that is asked of it fails."""
+
+    def _fail(self, *given):
+        raise RuntimeError("absurd")
+
+    __float__ = __str__ = __repr__ = __eq__ = __call__ = __bool__ = __len__ = __iter__ = _fail
+    __hash__ = None
+
+
+class UnprintableError(Exception):
+    __str__ = __repr__ = Absurd._fail
+
+
+def fail(*given):
+    raise UnprintableError
+
+
+def leave(*given):
+    raise SystemExit
+
+
+def overwrite(x, *given):
+    for one in (x, *given):
+        if isinstance(one, torch.Tensor):
+            one.zero_()
+        elif isinstance(one, list):
+            one.clear()
+    return x
+
+
+ABSURD = [Absurd(), Absurd, fail, leave, overwrite, "", "abc", b"\xff", [], {}, (1, 2), float("nan"), float("inf"), -1,
+          1e400, 10**400, 1j, True, object(), int, print, torch.zeros(3), torch.zeros(0), torch.tensor(float("nan")),
+          nn.ReLU(), nn.Conv2d(3, 3, 3), nn.Module, lambda: 3, lambda: nn.Identity(), lambda *given: Absurd(),
+          lambda *given: torch.zeros(2, 3), lambda *given: torch.zeros(3, 4, 3, 3, dtype=torch.complex64),
+          lambda *given: "text", lambda *given: given, lambda *given: float("nan"), lambda x, *given: x * float("nan"),
+          lambda x, *given: x, lambda *given: [[1], [1, 2]], lambda *given: torch.zeros(3, 4, 3, 3).to_sparse()]
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+@pytest.mark.filterwarnings("ignore:Casting complex")
+def test_no_answer_raises(name, capsys):
+    for answer in ABSURD:
+        assert not is_right(say(name, answer)), answer
+
+
+WRONG = {
+    "S7.1.1": [-1792, 4096, 7, 112, 1776, 6400, 0, 3],
+    "S7.1.2": [7, 8, 9, 12, 11, 28],
+    "S7.1.3": [1, 3, 5, 6, 8],
+    "S7.1.4": [lambda i, o, k, h, w: (i * o * k * k, i * o * k * k), lambda i, o, k, h, w: i * o * k * k,
+               lambda i, o, k, h, w: (i * o * k * k * h * w, i * o * k * k)],
+    "S7.1.5": [s7.ours, nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),  # too many parameters
+               lambda: nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()),  # 3 pixels
+               lambda: nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1)),  # (N, 10, 1, 1)
+               nn.Conv2d(3, 10, 3)],
+    "S7.2.1": ["helps", "hurts", "something"],
+    "S7.2.2": [78, 312, 2, 12, 7280],
+    "S7.2.3": ["higher", "the same", 3],
+    "S7.2.4": [lambda x, m, v, a, b, eps: F.batch_norm(x, m, v, a, b, training=True, eps=eps),
+               lambda x, m, v, a, b, eps: F.batch_norm(x, m, v, eps=eps), lambda x: x,
+               lambda x, m, v, a, b, eps: (x - m) / v],
+    "S7.2.5": [lambda x, mask, p: x * mask, lambda x, mask, p: F.dropout(x, p), lambda x, mask, p: x[mask.bool()],
+               lambda x, mask, p: x.mul_(mask).div_(1 - p)],
+    "S7.3.1": ["1 and 7", "0 and 8", "2 and 5", "9"],
+    "S7.3.2": [0.3, 0.03, 200, 0.2, 15],
+    "S7.3.3": [250, 500, 1000],
+    "S7.3.4": [lambda step, steps, peak, warmup: peak, lambda step, steps, peak, warmup: peak * step / steps],
+    "S7.3.5": [lambda values, decay: [decay * value for value in values], lambda values, decay: values[-1],
+               lambda values, decay: solve(SOLUTIONS["S7.3.5"])(values, decay)[1:]],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_answer_gets_a_hint_that_does_not_give_the_right_one_away(name):
+    right = solve(SOLUTIONS[name])
+    for answer in WRONG[name]:
+        said = say(name, answer)
+        assert is_hint(said), (answer, said)
+        if isinstance(right, int | float):
+            assert not re.search(rf"(?<![\d.]){right:g}(?![\d.]*\d)", said.removeprefix(f"✗ {name}")), said
+
+
+def test_typical_mistakes_have_hints_of_their_own():
+    assert "eps" in say("S7.2.4", lambda x, m, v, a, b, eps: F.batch_norm(x, m, v, a, b))
+    assert "training mode" in say("S7.2.4", lambda x, m, v, a, b, eps: F.batch_norm(x, None, None, a, b, True, eps=eps))
+    assert "straight" in say("S7.3.4", lambda step, steps, peak, warmup=0.2: min(
+        peak * step / (warmup * steps), peak * (steps - step) / (steps * (1 - warmup))))
+    assert "inputs" in say("S7.2.5", lambda x, mask, p: x.mul_(mask).div_(1 - p))
+    assert "finite" in say("S7.2.5", lambda x, mask, p: x / 0)
+    assert "IndexError: list index" in say("S7.3.5", lambda values, decay: values[99])
+
+
+def test_the_most_expensive_convolution_of_the_skeleton():
+    costs, model = [], s7.skeleton()
+    for layer in model:
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda layer, _, y: costs.append(layer.weight.numel() * y[0, 0].numel()))
+    model(torch.zeros(1, 1, 28, 28))
+    assert is_right(say("S7.1.3", costs.index(max(costs)) + 1))
+
+
+def test_answers_are_forgiven_their_type():
+    assert is_right(say("S7.2.2", torch.tensor(156.0))) and is_right(say("S7.2.2", "156"))
+    assert is_right(say("S7.3.1", " 6 AND 9 "))
+    assert is_right(say("S7.3.5", lambda values, decay: torch.tensor(solve(SOLUTIONS["S7.3.5"])(values, decay))))
+    assert is_right(say("S7.3.3", 346.2)) and is_right(say("S7.1.5", solve(TINY)()))
+    at_once = TINY.replace("nn.Conv2d(4, 4, 3, bias=False), nn.ReLU(),\n        nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
+                           "nn.Linear(4, 10)", "nn.Conv2d(4, 2, 5), nn.Flatten(), nn.Linear(2, 10)")
+    assert is_right(say("S7.1.5", solve(at_once)))  # a convolution over the whole map sees it as well
+
+
+def test_a_check_leaves_random_states_and_networks_alone():
+    model = solve(TINY)().train()
+    before, states = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    python = random.getstate()
+    for answer in (model, solve(TINY), lambda *given: torch.rand(3)):
+        check("S7.1.5", answer), check("S7.2.4", answer)
+    assert torch.equal(states, torch.get_rng_state()) and random.getstate() == python
+    assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_makers():
+    assert number(5, tolerance=0.5, otherwise="no")(5.4) is None and number(5, otherwise="no")(5.4) == "no"
+    assert number(5, mistakes={4: "more"})(4) == "more" and choice("a", {"b": "hint"})("b") == "hint"
+    assert "'a', 'b'" in choice("b", {"a": "hint"})("c")
+    twice = function(lambda x: 2 * x, lambda generator: (torch.rand(3, generator=generator),),
+                     {lambda x: 3 * x: "less"}, otherwise="no")
+    assert [twice(lambda x, k=k: k * x) for k in (2, 3, 4)] == [None, "less", "no"]
+    assert network(lambda model: "small")(nn.Identity) == "small"
+    with pytest.raises(KeyError):
+        check("S7.9.9", 1)
+
+
+# The notebooks'
+
+FOLDED = r"<details>\s*<summary>Answer</summary>\n\n```python\n(.*?)```\n.+\n</details>"
+
+
+def find_exercises(text: str) -> list[tuple[str, str]]:
+    """Return each exercise of a notebook's .py: its cell, and the code of the folded answer in the cell after it."""
+    cells = jupytext.reads(text, fmt="py:percent").cells
+    found = []
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        if "exercise" in notebooks.tags(cell):
+            folded = after and re.match(FOLDED, after.source, re.DOTALL)
+            assert folded and after.cell_type == "markdown", f"no folded answer after: {cell.source}"
+            found.append((cell.source, folded[1]))
+    return found
+
+
+def check_folded(cell: str, code: str) -> tuple[str, str]:
+    """Return the name of an exercise, and what `check` says to its folded answer; the cell as it stands is open."""
+    names = {"torch": torch, "nn": nn, "F": F, "check": check}
+    call = ast.parse(cell).body[-1].value
+    exec(cell, dict(names))
+    assert ast.unparse(call).startswith("check("), cell
+    exec(code, names)
+    return ast.literal_eval(call.args[0]), eval(ast.unparse(call), names).data
+
+
+EXAMPLE = '''\
+# %% tags=["exercise"]
+biggest = ...
+check("S7.1.3", biggest)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# biggest = 2
+# ```
+#
+# It has many weights, and its map is large.
+# </details>
+
+# %% tags=["exercise"]
+def dropout(x, mask, p):
+    ...
+
+
+check("S7.2.5", dropout)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# def dropout(x, mask, p):
+#     return x * mask
+# ```
+#
+# This answer is wrong.
+# </details>
+'''
+
+
+def test_the_folded_answers_are_found():
+    (first, said), (second, hint) = [check_folded(*found) for found in find_exercises(EXAMPLE)]
+    assert (first, second) == ("S7.1.3", "S7.2.5") and is_right(said) and is_hint(hint)
+    with pytest.raises(AssertionError, match="no folded answer"):
+        find_exercises(EXAMPLE.replace("</details>", ""))
+
+
+@pytest.mark.parametrize("name", notebooks.names())
+def test_the_folded_answers_of_a_notebook_are_right(name):
+    session, notebook = (part.split("_")[0] for part in name.split("/"))
+    said = [check_folded(*found) for found in find_exercises((ROOT / f"{name}.py").read_text())]
+    assert all(is_right(of_one) for _, of_one in said), said
+    if said:
+        mine = [exercise for exercise in CHECKS if exercise.startswith(f"{session}.{notebook}.")]
+        assert sorted(exercise for exercise, _ in said) == sorted(mine)
