@@ -292,7 +292,7 @@ tables.target_table(regularized_result)
 # The two do different things, and the table tells them apart by the training accuracy. Batch norm raises it, together
 # with the test accuracy, and the network is past the others after a single epoch: it makes the network *easier to
 # train*. Dropout lowers the training accuracy and narrows the gap: it *regularizes*. That is worth something in the
-# test accuracy where there is no batch norm; beside it the gain is small, and three pairs of seeds can't tell it from
+# test accuracy where there is no batch norm; beside it the gain is small, and these seeds can't tell it from
 # chance.
 
 # %%
@@ -363,7 +363,7 @@ Markdown(tables.difference_table([
 # %% [markdown]
 # ### Analysis
 #
-# On all images three seeds show no difference for either penalty. On few images the training error is zero whatever is
+# On all images these seeds show no difference for either penalty. On few images the training error is zero whatever is
 # done, and the gap stays: at these strengths neither weight decay nor dropout makes up for missing data. The next
 # notebook makes new images out of those that are there.
 
@@ -410,7 +410,7 @@ Markdown(tables.difference_table([(with_norm, spent_early)]))
 # %% [markdown]
 # ### Analysis
 #
-# Three seeds can't tell the two apart, and spending early takes nearly twice the arithmetic. So under a budget of
+# These seeds can't tell the two apart, and spending early takes more arithmetic. So under a budget of
 # parameters, too, there is no reason to spend them where maps are large.
 
 # %%

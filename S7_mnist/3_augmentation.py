@@ -364,8 +364,8 @@ Markdown(tables.difference_table([(of_ours, after), (of_smallest, after), (of_ou
 # ### Analysis
 #
 # With one cycle, variation and an average every seed of all three networks reaches the goal. Ours can't be told from
-# the plain network on these seeds; it is better than the smallest, by less than a tenth of a point. The smallest, with
-# three fifths of the budget, keeps to the goal as well: parameters are no longer what is short.
+# the plain network on these seeds; it is better than the smallest, by less than a tenth of a point. The smallest
+# keeps to the goal as well, with fewer than two thirds of the parameters allowed.
 
 # %%
 run.claims(
@@ -373,8 +373,9 @@ run.claims(
      min(summary["worst"] for summary in summaries[1:]) >= goal.limit),
     ("The smallest network, too, reaches it on average, with fewer than two thirds of the parameters allowed.",
      of_smallest["mean"] >= goal.limit and 3 * of_smallest["params"] < 2 * budget[0].limit),
-    ("Ours is better than the smallest.", better(of_ours, of_smallest)),
-    ("Five pairs of seeds can't tell ours from the plain network.", undecided(of_ours, after)),
+    ("Ours is better than the smallest, by less than a tenth of a point.",
+     better(of_ours, of_smallest) and of_ours["mean"] - of_smallest["mean"] < 0.1),
+    ("These seeds can't tell ours from the plain network.", undecided(of_ours, after)),
     ("The network with a plateau never had the goal's accuracy after any epoch.",
      not epochs_until(regularized_rotated, goal.limit)),
 )

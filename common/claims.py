@@ -23,13 +23,10 @@ def claims(*statements: tuple[str, bool], strict: bool = True) -> Markdown:
 
 
 def better(one: dict, other: dict) -> bool:
-    """Whether `one` is better than `other`, both summaries: the 95 % interval of their difference, paired seed by seed,
-    lies above 0. Fewer than two pairs never are.
-    """
-    return difference(one, other).low > 0
+    """Whether `one` is better than `other`, both summaries, by `Difference.verdict`; one pair of seeds never is."""
+    return difference(one, other).verdict == "better"
 
 
 def undecided(one: dict, other: dict) -> bool:
     """Whether at least two pairs of seeds can't tell which of two summaries is better."""
-    found = difference(one, other)
-    return found.low <= 0 <= found.high
+    return difference(one, other).verdict == "no clear difference"

@@ -18,6 +18,7 @@ from matplotlib.transforms import Bbox
 
 from common.anatomy import blocks
 from common.receptive_field import Row
+from common.results import mean_and_deviation
 from common.training import Misclassified
 
 # Okabe and Ito's colours, which the colour-blind tell apart; black first would look like a frame, yellow is too pale.
@@ -223,7 +224,7 @@ def curves(runs: dict[str, dict], target: float | None = None) -> Figure:
         look = {"color": colour, "marker": "o" if len(epochs) == 1 else None}  # one point has no line
         mean, best, worst = _errors(seeds, "test_accuracy")
         n = f", n = {len(seeds)}" if len(seeds) > 1 else ""
-        last = _mean_and_spread([rows[-1]["test_accuracy"] for rows in seeds])
+        last = mean_and_deviation([rows[-1]["test_accuracy"] for rows in seeds])
         ax.plot(epochs, mean, label=f"{name}: {last} %{n}", **look)
         if n:
             ax.fill_between(epochs, best, worst, color=colour, alpha=0.2, linewidth=0)
@@ -249,11 +250,6 @@ def _errors(seeds: list[list[dict]], key: str) -> np.ndarray:
     """The mean, lowest and highest error (percent) of each epoch; 0, which has no logarithm, as half of 1 in 10,000."""
     errors = 100 - np.array([[row[key] for row in rows] for rows in seeds])
     return np.maximum([errors.mean(0), errors.min(0), errors.max(0)], 0.005)
-
-
-def _mean_and_spread(accuracies) -> str:
-    spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-    return f"{statistics.fmean(accuracies):.2f}{spread}"
 
 
 def _error_axis(ax: Axes) -> None:
@@ -321,7 +317,7 @@ def per_seed(groups: dict[str, list[float]]) -> Figure:
         ax.plot(accuracies, [y + o for o in offsets], "o", color=COLOURS[0], alpha=0.7, label="one seed" * (y == 0))
         mean = statistics.fmean(accuracies)
         ax.plot([mean, mean], [y - 0.32, y + 0.32], color=COLOURS[1], linewidth=2.5, label="mean" * (y == 0))
-        names.append(f"{name}\n{_mean_and_spread(accuracies)} %, n = {len(accuracies)}")
+        names.append(f"{name}\n{mean_and_deviation(accuracies)} %, n = {len(accuracies)}")
     ax.set_yticks(range(len(groups)), names)
     ax.set(xlabel="test accuracy (%)", ylim=(len(groups) - 0.5, -0.5))
     ax.ticklabel_format(useOffset=False, axis="x")

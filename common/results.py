@@ -126,6 +126,12 @@ def summarize_session(session: str) -> list[dict]:
     return sorted(summarize(found), key=lambda row: (row["notebook"], row["mean"]))
 
 
+def mean_and_deviation(accuracies: list[float]) -> str:
+    """Return "99.45 ± 0.03": the mean over seeds and, where there is more than one, the sample's standard deviation."""
+    deviation = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+    return f"{statistics.fmean(accuracies):.2f}{deviation}"
+
+
 def published_summary(notebook: str, model: str, norm: str | None = None) -> dict:
     """Return the summary (see `summarize`) of a published model over all its seeds.
 

@@ -11,7 +11,7 @@ from torch import nn
 from common.anatomy import blocks, count_parameters, multiply_accumulates, torchsummary_table
 from common.data import Dataset
 from common.receptive_field import Row, receptive_field
-from common.results import difference, mean_epoch_until, summarize_session
+from common.results import difference, mean_and_deviation, mean_epoch_until, summarize_session
 from common.session import Session
 from common.training import evaluate
 
@@ -160,7 +160,7 @@ def title(row: dict) -> str:
 
 def accuracy(summary: dict) -> str:
     """Return the mean test accuracy over seeds with its standard deviation, where there is more than one."""
-    return f"{summary['mean']:.2f}" + (f" ± {summary['std']:.2f}" if summary["std"] is not None else "")
+    return mean_and_deviation([run["accuracy"] for run in summary["results"]])
 
 
 def first_epoch(summary: dict, accuracy: float) -> str:

@@ -134,7 +134,7 @@ def test_the_generalization_gap_is_of_the_last_epoch_and_a_mean_over_seeds():
             for test, fit in ((98.0, 99.0), (97.0, 100.0))]
     row = {"model": "a", "norm": None, "params": 7000, "epochs": 2, "n": 2, "mean": 97.5, "std": 0.5, "results": runs}
     assert tables.gap(row) == 2.0
-    assert tables.gap_table([row]).data.splitlines()[2] == "| a | 7,000 | 2 | 99.50 | 97.50 ± 0.50 | +2.00 | 2 |"
+    assert tables.gap_table([row]).data.splitlines()[2] == "| a | 7,000 | 2 | 99.50 | 97.50 ± 0.71 | +2.00 | 2 |"
 
 
 def test_published_summaries():
