@@ -1,29 +1,20 @@
-"""Ideas for the recipe of session 8, one at a time on a short schedule: python S8_norms/ideas.py, 40 minutes.
+"""Ideas for the recipe of session 8, each alone on a short schedule: python -m tools ideas S8_norms, 40 minutes.
 
 Each trains on 15,000 images for four epochs and is judged on 10,000 other training images; the test set has no part in
-it. Writes S8_norms/results/ideas.json, which notebook S8.2 shows. On every core a training of its own.
+it. Notebook S8.2 shows results/ideas.json.
 """
 
-import json
-import multiprocessing
-import sys
-from dataclasses import asdict, replace
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common import experiment, recipes, training
+from common import recipes
 from common.data import hold_out, load, normalize
-from common.files import write
 from common.models import s8
 
 SHORT = replace(recipes.S8, epochs=4, train_images=15_000)
-HELD_OUT = 10_000
 
 
 def with_momentum(momentum: float) -> nn.Module:
@@ -44,7 +35,7 @@ def with_dropout(dropout: nn.Module) -> nn.Module:
 
 def whitening() -> nn.Module:
     """Our network whose first convolution is fixed: the 16 strongest directions of 3x3 patches, at equal variance."""
-    model, train = s8.ours("bn"), hold_out(load("cifar10")[0], HELD_OUT)[0]
+    model, train = s8.ours("bn"), hold_out(load("cifar10")[0], 10_000)[0]
     patches = F.unfold(normalize(train.images[:2000] / 255, "cifar10"), 3).transpose(1, 2).reshape(-1, 27)
     variance, directions = torch.linalg.eigh(torch.cov(patches.T))
     filters = (directions / (variance + 0.01).sqrt()).T.flip(0)[:16]
@@ -70,9 +61,9 @@ def ours(norm: str = "bn"):
     return lambda: s8.ours(norm)
 
 
+DATA = "cifar10"
 BY_CHANCE = {"alternating_flip": False, "augmentation": (*SHORT.augmentation, ("flip", {}))}
-SEEDS = {"as it is": 4, "hard labels": 4, "flip by chance": 4, "hard labels, flip by chance": 4}  # of others one
-IDEAS = {  # name: the network and its recipe
+IDEAS = [{  # the network and its recipe; the others of a group are compared with the first
     "as it is": (ours(), SHORT),
     "hard labels": (ours(), replace(SHORT, label_smoothing=0.0)),
     "flip by chance": (ours(), replace(SHORT, **BY_CHANCE)),
@@ -86,40 +77,15 @@ IDEAS = {  # name: the network and its recipe
     "dropout 0.1": (lambda: with_dropout(nn.Dropout(0.1)), SHORT),
     "dropout of channels 0.1": (lambda: with_dropout(nn.Dropout2d(0.1)), SHORT),
     "20 x 20 pixels in the first half": (lambda: SmallerFirst(2 * 15_000 // SHORT.batch_size), SHORT),
+}, {
     "group norm": (ours("gn"), SHORT),
     "group norm, hard labels, flip by chance": (ours("gn"), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
     "group norm, Muon's peak doubled": (ours("gn"), replace(SHORT, muon=0.1)),
     "group norm, Muon's peak halved": (ours("gn"), replace(SHORT, muon=0.025)),
+}, {
     "layer norm": (ours("ln"), SHORT),
     "layer norm, hard labels, flip by chance": (ours("ln"), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
     "layer norm, Muon's peak doubled": (ours("ln"), replace(SHORT, muon=0.1)),
     "layer norm, Muon's peak halved": (ours("ln"), replace(SHORT, muon=0.025)),
-}
-RUNS = [(idea, seed) for idea in IDEAS for seed in range(SEEDS.get(idea, 1))]
-
-
-def tried(run: tuple[str, int]) -> dict:
-    (idea, seed), (make_model, recipe) = run, IDEAS[run[0]]
-    train, held_out = hold_out(load("cifar10")[0], HELD_OUT)
-    network = experiment.build(make_model, seed, train)
-    history = training.fit(network, train, held_out, recipe, seed, log=lambda line: None)
-    last = history["curve"][-1]
-    return {"idea": idea, "seed": seed, "accuracy": last["test_accuracy"], "train_accuracy": last["train_accuracy"],
-            "seconds": sum(row["seconds"] for row in history["curve"]), **history["machine"],
-            "git_commit": experiment.git_commit(), "recipe": asdict(recipe)}
-
-
-def main() -> None:
-    path = ROOT / "S8_norms" / "results" / "ideas.json"
-    done = {(row["idea"], row["seed"]): row for row in (json.loads(path.read_text()) if path.exists() else [])}
-    done = {run: row for run, row in done.items()
-            if run in RUNS and row["recipe"] == json.loads(json.dumps(asdict(IDEAS[run[0]][1])))}
-    with multiprocessing.get_context("spawn").Pool(initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for row in pool.imap_unordered(tried, [run for run in RUNS if run not in done]):
-            done[row["idea"], row["seed"]] = row
-            print(f"{row['accuracy']:.2f} %  {row['seconds']:.0f} s  {row['idea']}, seed {row['seed']}", flush=True)
-            write(path, json.dumps([done[run] for run in RUNS if run in done], indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+}]
+SEEDS = {"as it is": 4, "hard labels": 4, "flip by chance": 4, "hard labels, flip by chance": 4}  # of others one

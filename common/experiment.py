@@ -5,6 +5,7 @@ import inspect
 import io
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -273,12 +274,13 @@ def full_recipe(result: dict) -> dict:
 
 
 def show_curve(result: dict, path: Path) -> None:
-    """Print the curve of a result that is read, as training would."""
+    """Print the curve of a result that is read, as training would: of a long one, 30 lines at most."""
     print(f"{result['model']}: read from {os.path.relpath(path, ROOT)}, trained on {result['device']}")
-    elapsed = 0.0
+    elapsed, every = 0.0, math.ceil(len(result["curve"]) / 30)
     for row in result["curve"]:
         elapsed += row["seconds"]
-        print(training.progress_line(row, result["max_epochs"], elapsed))
+        if (len(result["curve"]) - row["epoch"]) % every == 0:
+            print(training.progress_line(row, result["max_epochs"], elapsed))
 
 
 def with_weights(network: nn.Module, path: Path, seed: int, kept: int, device: torch.device) -> nn.Module | None:

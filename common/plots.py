@@ -18,7 +18,7 @@ from matplotlib.transforms import Bbox
 
 from common.anatomy import blocks
 from common.receptive_field import Row
-from common.results import mean_and_deviation
+from common.results import Difference, mean_and_deviation
 from common.training import Misclassified
 
 # Okabe and Ito's colours, which the colour-blind tell apart; black first would look like a frame, yellow is too pale.
@@ -323,6 +323,25 @@ def per_seed(groups: dict[str, list[float]]) -> Figure:
     ax.ticklabel_format(useOffset=False, axis="x")
     ax.grid(False, axis="y")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return fig
+
+
+@_styled
+def differences(found: dict[str, Difference], what: str = "difference (points)") -> Figure:
+    """The mean difference of each name's runs from those they are compared with, and its 95 % interval.
+
+    Those whose interval excludes 0 are filled. One pair of seeds has no interval: a hollow dot alone.
+    """
+    fig, ax = plt.subplots(figsize=(8, 1.2 + 0.4 * len(found)))
+    for y, pair in enumerate(found.values()):
+        ends = [[pair.mean - pair.low], [pair.high - pair.mean]] if pair.n > 1 else None
+        sure = pair.n > 1 and pair.low * pair.high > 0
+        ax.errorbar(pair.mean, y, xerr=ends, fmt="o", capsize=4, color=COLOURS[0],
+                    markerfacecolor=COLOURS[0] if sure else "white")
+    ax.axvline(0, color="#888888", linewidth=1, zorder=0)
+    ax.set_yticks(range(len(found)), [f"{name}, n = {pair.n}" for name, pair in found.items()])
+    ax.set(xlabel=f"{what}, with 95 % interval", ylim=(len(found) - 0.5, -0.5))
+    ax.grid(False, axis="y")
     return fig
 
 

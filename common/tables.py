@@ -134,8 +134,9 @@ def session_points(about: Session) -> list[dict]:
     """
     points = [{"name": describe_baseline(baseline), "std": None, "source": True, **baseline}
               for baseline in about.baselines]
-    points += [summary_point(row) for row in summarize_session(about.name) if row["mean"] > about.goal.limit - 0.5]
-    return [point for point in points if point["params"] <= 2 * about.target("params").limit]
+    points += map(summary_point, summarize_session(about.name))
+    most, least = 2 * about.target("params").limit, about.goal.limit - 0.5
+    return [point for point in points if point["params"] <= most and point["accuracy"] > least]
 
 
 def summary_point(summary: dict) -> dict:
@@ -187,20 +188,24 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
-def ideas_table(path: Path) -> Markdown:
-    """Return the table of what `S8_norms/ideas.py` tried and kept at `path`, each beside the recipe as it is."""
-    tried: dict[str, dict] = {}
+def ideas_table(path: Path, *starts: str) -> Markdown:
+    """Return the table of the ideas at `path`, which `tools/ideas.py` tried, each beside the one that it starts from.
+
+    Where `starts` are given, those alone are shown that start from one of them.
+    """
+    tried: dict[str, list[dict]] = {}
     for row in json.loads(path.read_text()):
-        tried.setdefault(row["idea"], {"results": []})["results"].append(row)
+        if not starts or row["start"] in starts:
+            tried.setdefault(row["idea"], []).append(row)
     rows = []
-    for idea, found in tried.items():
-        norm = idea.partition(",")[0]
-        first = norm if norm in ("group norm", "layer norm") else next(iter(tried))
-        mean, pairs = statistics.fmean(row["accuracy"] for row in found["results"]), difference(found, tried[first])
-        said = ("", "", "") if idea == first else (
-            f"{mean - pairs.mean:.2f}",
-            f"{pairs.mean:+.2f}" + (f" ({pairs.low:+.2f} to {pairs.high:+.2f})" if pairs.n > 1 else ""),
-            pairs.verdict if pairs.n > 1 else "one seed")
-        rows.append((idea, f"{mean:.2f}", len(found["results"]), *said))
-    return Markdown(markdown("the recipe, with | held-out accuracy, % | seeds | as it is, same seeds, % "
-                             "| difference, points | ", rows, "lrrrrl"))
+    for idea, runs in tried.items():
+        start, said = runs[0]["start"], ("", "")
+        if idea != start:
+            pairs = difference({"results": runs}, {"results": tried[start]})
+            interval = f" ({pairs.low:+.2f} to {pairs.high:+.2f})" if pairs.n > 1 else ""
+            said = f"{pairs.mean:+.2f}{interval}", pairs.verdict if pairs.n > 1 else "one seed"
+        accuracy, *loss = (statistics.fmean(run[key] for run in runs) for key in ("accuracy", "loss") if key in runs[0])
+        rows.append((idea, len(runs), f"{runs[0]['params']:,}", *(f"{value:.4f}" for value in loss), f"{accuracy:.2f}",
+                     *said))
+    head = f"idea | seeds | parameters | {'held-out loss | ' * len(loss)}held-out accuracy, % | difference, points | "
+    return Markdown(markdown(head, rows, "lrrrrr"))

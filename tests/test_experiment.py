@@ -234,6 +234,16 @@ def test_a_file_that_was_edited_or_damaged_is_refused_by_name(run, tmp_path, spo
         run.train_or_read("tiny", network, RECIPE, DATA, LIMITS)
 
 
+def test_of_a_long_curve_thirty_epochs_are_shown(capsys):
+    rows = [{"epoch": i, "lr": 0.1, "train_loss": 0.1, "train_accuracy": 97.0, "test_loss": 0.1, "test_accuracy": 97.0,
+             "seconds": 1.0} for i in range(1, 61)]
+    for epochs, shown in ((30, list(range(1, 31))), (60, list(range(2, 61, 2)))):
+        result = {"model": "tiny", "device": "cpu", "max_epochs": epochs, "curve": rows[:epochs]}
+        experiment.show_curve(result, ROOT / "tiny.json")
+        lines = capsys.readouterr().out.splitlines()[1:]
+        assert [int(line.split("/")[0].removeprefix("epoch")) for line in lines] == shown
+
+
 def test_two_networks_of_one_name_are_both_kept(run, capsys):
     with pytest.raises(ValueError, match="batch"):
         run.train_or_read("mine", network, dataclasses.replace(RECIPE, batch_size=999), DATA, LIMITS)  # claims no name

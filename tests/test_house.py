@@ -8,7 +8,7 @@ from common.files import ROOT
 from tools import notebooks
 
 COMMON = [path for path in (ROOT / "common").rglob("*.py") if path.stem != "__init__"]
-NOTEBOOKS = [ROOT / "S8_norms/ideas.py", *(ROOT / f"{name}.py" for name in notebooks.names())]
+NOTEBOOKS = [*ROOT.glob("S*/ideas.py"), *(ROOT / f"{name}.py" for name in notebooks.names())]
 
 
 def imports(path) -> set[str]:

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from common import plots
 from common.layers import SeparableConv
 from common.receptive_field import receptive_field
+from common.results import Difference
 from common.training import Misclassified
 
 plt.switch_backend("agg")
@@ -148,6 +150,18 @@ def test_figures_stay_small():
     runs = {f"a network's long name {i}": summary(*(100 - np.geomspace(60 + i, i + k + 2, 25) for k in range(3)))
             for i in range(7)}
     assert png_size(readable(plots.curves(runs, 99.4))) < 150_000
+
+
+def test_differences_are_filled_where_their_interval_excludes_zero():
+    ax, = readable(plots.differences({"no EMA": Difference(3, -0.2, -0.3, -0.1),
+                                      "no shift": Difference(3, 0.1, -0.1, 0.3),
+                                      "one": Difference(1, 0.4, math.nan, math.nan)})).axes
+    assert words(ax.get_yticklabels()) == ["no EMA, n = 3", "no shift, n = 3", "one, n = 1"]
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [dot.get_xdata()[0] for dot in dots] == pytest.approx([-0.2, 0.1, 0.4])
+    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True, True]
+    bars = [bar.get_segments()[0][:, 0].tolist() for bar in ax.collections]
+    assert bars == [pytest.approx([-0.3, -0.1]), pytest.approx([-0.1, 0.3])]
 
 
 def test_per_seed():

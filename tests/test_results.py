@@ -144,16 +144,21 @@ def test_published_summaries():
         results.published_summary("S7_mnist/1_structure", "ours", "gn")
 
 
-def test_ideas_are_compared_with_their_own_norm(tmp_path):
-    rows = [{"idea": idea, "seed": seed, "accuracy": accuracy} for idea, seed, accuracy in [
-        ("as it is", 0, 76.0), ("as it is", 1, 77.0), ("dropout", 0, 75.0), ("dropout", 1, 76.1),
-        ("group norm", 0, 65.0), ("group norm, faster", 0, 67.0)]]
-    (tmp_path / "ideas.json").write_text(json.dumps(rows))
-    assert tables.ideas_table(tmp_path / "ideas.json").data.splitlines()[2:] == [
-        "| as it is | 76.50 | 2 |  |  |  |",
-        "| dropout | 75.55 | 2 | 76.50 | -0.95 (-1.59 to -0.31) | worse |",  # 12.706 * 0.05 on either side
-        "| group norm | 65.00 | 1 |  |  |  |",
-        "| group norm, faster | 67.00 | 1 | 65.00 | +2.00 | one seed |"]
+def test_ideas_are_compared_with_the_first_of_their_group(tmp_path):
+    rows = [{"idea": idea, "start": start, "seed": seed, "params": 7916, "accuracy": accuracy, "loss": 0.02}
+            for idea, start, seed, accuracy in [
+                ("as it is", "as it is", 0, 76.0), ("as it is", "as it is", 1, 77.0), ("dropout", "as it is", 0, 75.0),
+                ("dropout", "as it is", 1, 76.1), ("group norm", "group norm", 0, 65.0), ("gn", "group norm", 0, 67.0)]]
+    path = tmp_path / "ideas.json"
+    path.write_text(json.dumps(rows))
+    assert tables.ideas_table(path).data.splitlines()[2:] == [
+        "| as it is | 2 | 7,916 | 0.0200 | 76.50 |  |  |",
+        "| dropout | 2 | 7,916 | 0.0200 | 75.55 | -0.95 (-1.59 to -0.31) | worse |",  # 12.706 * 0.05 on either side
+        "| group norm | 1 | 7,916 | 0.0200 | 65.00 |  |  |",
+        "| gn | 1 | 7,916 | 0.0200 | 67.00 | +2.00 | one seed |"]
+    assert len(tables.ideas_table(path, "group norm").data.splitlines()) == 4
+    path.write_text(json.dumps([{key: row[key] for key in row if key != "loss"} for row in rows]))
+    assert "| as it is | 2 | 7,916 | 76.50 |  |  |" in tables.ideas_table(path).data
 
 
 # Networks in words

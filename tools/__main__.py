@@ -70,6 +70,15 @@ def precision() -> None:
 
 
 @course.command()
+@click.argument("session")
+def ideas(session: str) -> None:
+    """Try the ideas of a session, such as S8_norms, on held-out images."""
+    from tools.ideas import try_ideas
+
+    try_ideas(session)
+
+
+@course.command()
 @click.argument("name")
 @click.option("-p", "parameters", nargs=2, multiple=True, metavar="PARAMETER VALUE", help="One of its parameters.")
 def notebook(name: str, parameters: tuple[tuple[str, str], ...]) -> None:

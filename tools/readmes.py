@@ -105,7 +105,7 @@ def tabulate_results(about: Session, folder: Path) -> str:
             "Accuracy after the last epoch, never the best one: mean ± standard deviation over the seeds. "
             "A network's targets are those of its notebook: an early one's are lower than the session's.")
     if sources:
-        text += f"\nThe source networks' best epoch, as their authors report it: {', '.join(sources)} parameters."
+        text += f"\nWhat others report of their networks, at the best epoch: {', '.join(sources)} parameters."
     return text
 
 
