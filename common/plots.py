@@ -332,7 +332,7 @@ def differences(found: dict[str, Difference], what: str = "difference (points)")
 
     Those whose interval excludes 0 are filled. One pair of seeds has no interval: a hollow dot alone.
     """
-    fig, ax = plt.subplots(figsize=(8, 1.2 + 0.4 * len(found)))
+    fig, ax = plt.subplots(figsize=(8, 1.2 + 0.5 * len(found)))
     for y, pair in enumerate(found.values()):
         ends = [[pair.mean - pair.low], [pair.high - pair.mean]] if pair.n > 1 else None
         sure = pair.n > 1 and pair.low * pair.high > 0
@@ -340,8 +340,9 @@ def differences(found: dict[str, Difference], what: str = "difference (points)")
                     markerfacecolor=COLOURS[0] if sure else "white")
     ax.axvline(0, color="#888888", linewidth=1, zorder=0)
     ax.set_yticks(range(len(found)), [f"{name}, n = {pair.n}" for name, pair in found.items()])
-    ax.set(xlabel=f"{what}, with 95 % interval", ylim=(len(found) - 0.5, -0.5))
+    ax.set(ylim=(len(found) - 0.5, -0.5))
     ax.grid(False, axis="y")
+    fig.supxlabel(f"{what}: mean and 95 % interval", fontsize=ax.xaxis.label.get_fontsize())
     return fig
 
 

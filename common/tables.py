@@ -207,5 +207,6 @@ def ideas_table(path: Path, *starts: str) -> Markdown:
         accuracy, *loss = (statistics.fmean(run[key] for run in runs) for key in ("accuracy", "loss") if key in runs[0])
         rows.append((idea, len(runs), f"{runs[0]['params']:,}", *(f"{value:.4f}" for value in loss), f"{accuracy:.2f}",
                      *said))
-    head = f"idea | seeds | parameters | {'held-out loss | ' * len(loss)}held-out accuracy, % | difference, points | "
+    head = (f"idea | seeds | parameters | {'held-out loss | ' * len(loss)}held-out accuracy, % "
+            "| difference with the same seeds, points | ")
     return Markdown(markdown(head, rows, "lrrrrr"))

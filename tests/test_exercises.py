@@ -66,6 +66,7 @@ def ema(values, decay):
         averages.append(decay * averages[-1] + (1 - decay) * value)
     return averages
 ''',
+    "S7.3.6": "answer = 9 * 24 + 24 * 24 + 4 * 2 * 2 * 24",
 }
 
 
@@ -178,6 +179,7 @@ WRONG = {
     "S7.3.4": [lambda step, steps, peak, warmup: peak, lambda step, steps, peak, warmup: peak * step / steps],
     "S7.3.5": [lambda values, decay: [decay * value for value in values], lambda values, decay: values[-1],
                lambda values, decay: solve(SOLUTIONS["S7.3.5"])(values, decay)[1:]],
+    "S7.3.6": [792, 888, 984, 3552, 24],
 }
 
 
@@ -214,7 +216,7 @@ def test_answers_are_forgiven_their_type():
     assert is_right(say("S7.2.2", torch.tensor(156.0))) and is_right(say("S7.2.2", "156"))
     assert is_right(say("S7.3.1", " 6 AND 9 "))
     assert is_right(say("S7.3.5", lambda values, decay: torch.tensor(solve(SOLUTIONS["S7.3.5"])(values, decay))))
-    assert is_right(say("S7.3.3", 346.2)) and is_right(say("S7.1.5", solve(TINY)()))
+    assert is_right(say("S7.3.3", 347)) and is_right(say("S7.1.5", solve(TINY)()))
     at_once = TINY.replace("nn.Conv2d(4, 4, 3, bias=False), nn.ReLU(),\n        nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
                            "nn.Linear(4, 10)", "nn.Conv2d(4, 2, 5), nn.Flatten(), nn.Linear(2, 10)")
     assert is_right(say("S7.1.5", solve(at_once)))  # a convolution over the whole map sees it as well

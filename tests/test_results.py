@@ -138,7 +138,7 @@ def test_the_generalization_gap_is_of_the_last_epoch_and_a_mean_over_seeds():
 
 
 def test_published_summaries():
-    found = results.published_summary("S7_mnist/3_augmentation", "regularized_one_cycle")
+    found = results.published_summary("S7_mnist/3_augmentation", "regularized_our_recipe")
     assert found["n"] == 5 and found["params"] == 7280
     with pytest.raises(ValueError, match="ours-gn"):
         results.published_summary("S7_mnist/1_structure", "ours", "gn")

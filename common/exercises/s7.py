@@ -148,7 +148,7 @@ CHECKS = {
         "1 and 7": "Turn both by half a circle: does one of them read as the other?",
         "2 and 5": "A mirror makes one look like the other; turned by half a circle, each stays itself.",
     }),
-    "S7.3.2": number(0.15, mistakes={
+    "S7.3.2": number(0.15, tolerance=0.002, mistakes={
         0.3: "That is the peak. When is it reached?",
         0.03: "The peak is reached at the end of the warm-up, not of training.",
         200: "That is how long the warm-up takes. What is the rate on the way?",
@@ -170,4 +170,10 @@ CHECKS = {
         lambda values, decay: [sum(values[: k + 1]) / (k + 1) for k in range(len(values))]:
             "That is the mean of all values so far; here old values fade.",
     }, otherwise="Each average is made of the average before it and the new value."),
+    "S7.3.6": number(1176, mistakes={
+        792: "The batch norms have parameters, too: a scale and a shift for each channel.",
+        888: "The weights are shared; are the batch norms?",
+        984: "Two batch norms belong to each use: one after the 3x3, one after the 1x1 convolution.",
+        3552: "The weights of the convolutions count once, however often they are used.",
+    }, otherwise="Add up: 24 filters of 3x3, a 24 x 24 mix, and two norms a use, each with a scale and a shift."),
 }
