@@ -466,7 +466,7 @@ run.claims(
 # The strength of the variation, the widths and the rates were compared on 10,000 held-out training images (`ideas.py`
 # beside this notebook has each network and recipe). "As it was" is the network with a milder variation, and "stronger
 # variation" is what the recipe has now. Rows are of one or two seeds, where a difference of a few hundredths may be
-# chance; the loss is the steadier measure. What didn't help stays in the table.
+# chance; the loss is the steadier measure. Most of what didn't help is in the table, too.
 
 # %%
 tables.ideas_table(ROOT / "S7_mnist/results/ideas.json", "as it was", "8-16-28", "7,280 parameters")
