@@ -179,3 +179,30 @@ class Repeated(nn.Module):
             y = self.relu(norm1(self.depthwise(x)))
             x = self.relu(x + norm2(self.pointwise(y)))
         return x
+
+
+class EveryScale(nn.Module):
+    """One depthwise 3x3 convolution and one 1x1 mix for maps of every size, with a max-pool between the sizes.
+
+    They are used `times` times in a row for each size, the input added each time. Every use has statistics of its own
+    to normalize by; even the scale and the shift that follow are shared. So depth costs no parameter.
+    """
+
+    def __init__(self, channels: int, times: int, sizes: int = 2):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.pointwise = mix(channels, channels)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for _ in range(sizes * times))
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.pool = nn.MaxPool2d(2)
+        self.activation = nn.SiLU()
+        self.times = times
+
+    def forward(self, x: Tensor) -> Tensor:
+        for use, norm in enumerate(self.norms):
+            if use and use % self.times == 0:
+                x = self.pool(x)
+            y = norm(self.pointwise(self.depthwise(x)))
+            x = self.activation(x + self.scale * y + self.shift)
+        return x

@@ -8,7 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.anatomy import count_parameters, layer_kinds
-from common.layers import NORMS, Dropout, InvertedBottleneck, ReluDropout, Repeated, SeparableConv, make_norm, mix
+from common.layers import (
+    NORMS,
+    Dropout,
+    EveryScale,
+    InvertedBottleneck,
+    ReluDropout,
+    Repeated,
+    SeparableConv,
+    make_norm,
+    mix,
+)
 from common.models import s7, s8, s9
 from common.receptive_field import largest_field, measure_field
 
@@ -57,6 +67,24 @@ def test_repeated():
         y = torch.relu(y + block.pointwise(torch.relu(block.depthwise(y))))
     assert torch.allclose(block(x), y, atol=1e-4)
     assert count_parameters(block) == 4 * 9 + 16 + 6 * 8
+
+
+def test_every_scale():
+    block, x = EveryScale(4, times=2).eval(), torch.rand(2, 4, 6, 6)
+    nn.init.normal_(block.scale), nn.init.normal_(block.shift)
+    y = x
+    for use in range(4):
+        y = F.max_pool2d(y, 2) if use == 2 else y
+        y = F.silu(y + block.scale * block.pointwise(block.depthwise(y)) + block.shift)
+    assert block(x).shape == (2, 4, 3, 3) and torch.allclose(block(x), y, atol=1e-4)
+    assert count_parameters(block) == 4 * 9 + 16 + 2 * 4
+
+
+@pytest.mark.parametrize("channels", [8, 45])
+def test_one_block_counts_its_parameters_by_a_formula(channels):
+    network = s7.one_block(channels)
+    assert count_parameters(network) == channels**2 + 32 * channels
+    assert network(torch.randn(2, 1, 28, 28)).shape == (2, 10) and largest_field(network, (1, 28, 28)) == (78, "")
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from common.layers import Dropout, Network, Repeated, SeparablePool, mix
+from common.layers import Dropout, EveryScale, Network, Repeated, SeparablePool, mix
 
 
 def conv(inputs: int, outputs: int, padding: int = 0) -> list[nn.Module]:
@@ -54,3 +54,12 @@ def ours() -> Network:
 def smallest() -> Network:
     """Our smallest network: the same with fewer channels and repetitions; 4,704 parameters."""
     return narrow(10, 20, 36, times=3)
+
+
+def one_block(channels: int, times: int = 4) -> Network:
+    """A 3x3 convolution, a pool, and one block for all that follows: channels**2 + 32 * channels parameters."""
+    return Network(
+        nn.Conv2d(1, channels, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(channels), nn.SiLU(),
+        EveryScale(channels, times),
+        nn.AdaptiveAvgPool2d(1), mix(channels, 10),
+    )
