@@ -274,9 +274,9 @@ def full_recipe(result: dict) -> dict:
 
 
 def show_curve(result: dict, path: Path) -> None:
-    """Print the curve of a result that is read, as training would: of a long one, 30 lines at most."""
+    """Print the curve of a result that is read, as training would: ten lines at most."""
     print(f"{result['model']}: read from {os.path.relpath(path, ROOT)}, trained on {result['device']}")
-    elapsed, every = 0.0, math.ceil(len(result["curve"]) / 30)
+    elapsed, every = 0.0, math.ceil(len(result["curve"]) / 10)
     for row in result["curve"]:
         elapsed += row["seconds"]
         if (len(result["curve"]) - row["epoch"]) % every == 0:

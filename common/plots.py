@@ -462,6 +462,8 @@ def normalized_together() -> Figure:
 def parameters_against_accuracy(points: list[dict], limits: tuple[int, float] | None = None) -> Figure:
     """Test accuracy (percent) against the number of parameters (log axis), a labelled point per network.
 
+    Equal steps upwards are equal factors of the error: from 98 to 99 % is as far as from 99 to 99.5.
+
     Args:
         points: [{name, params, accuracy, std (percent, or None), source}, ...]; `source` is True for a number as
             its authors report it (hollow square), False for one trained here (filled dot).
@@ -477,7 +479,9 @@ def parameters_against_accuracy(points: list[dict], limits: tuple[int, float] | 
         if chosen := [(p["params"], p["accuracy"], p["std"] or 0) for p in points if p["source"] is source]:
             params, accuracies, stds = zip(*chosen, strict=True)
             ax.errorbar(params, accuracies, stds, capsize=3, markersize=7, elinewidth=1.2, linestyle="none", **look)
-    ax.set(xscale="log", xlabel="parameters (log scale)", ylabel="test accuracy (%)")
+    ax.set(xscale="log", xlabel="parameters (log scale)", ylabel="test accuracy (%), spaced by error")
+    ax.set_yscale("function", functions=(lambda accuracy: -np.log(np.maximum(100 - accuracy, 0.01)),
+                                         lambda place: 100 - np.exp(-place)))
     # Below, at and above each point: what the axes must show and the names must not cover.
     marks = np.array([(p["params"], p["accuracy"] + k * (p["std"] or 0)) for p in points for k in (-1, 0, 1)])
     _limits_with_room(ax, marks)
@@ -495,8 +499,9 @@ def _limits_with_room(ax: Axes, marks: np.ndarray) -> None:
     (left, bottom), (right, top) = marks.min(0), marks.max(0)
     room = max((right / left) ** 0.2, 1.3)
     ax.set_xlim(left / room, right * room)
-    room = max(0.12 * (top - bottom), 0.2)
-    ax.set_ylim(bottom - room, top + room)
+    most, least = 100 - bottom, max(100 - top, 0.05)  # error, percent
+    room = max((most / least) ** 0.12, 1.15)
+    ax.set_ylim(100 - most * room, 100 - least / room)
     ax.xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.xaxis.set_minor_formatter("")

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.anatomy import multiply_accumulates
 from common.exercises import check, choice, function, network, number
 from common.files import ROOT
 from common.models import s7
@@ -29,7 +30,7 @@ def tiny():
 SOLUTIONS = {  # what a folded answer says: code that assigns the answer, or defines it last
     "S7.1.1": "answer = 5 * 5 * 16 * 16 - 2 * 3 * 3 * 16 * 16",
     "S7.1.2": "answer = 1 + 2 * 1 + 2 * 1 + 1 * 1 + 2 * 2",
-    "S7.1.3": "answer = 2",
+    "S7.1.3": "answer = 9 * 16 * 32 * (26**2 - 24**2)",
     "S7.1.4": '''
 def conv_cost(inputs, outputs, kernel, height, width):
     parameters = kernel * kernel * inputs * outputs
@@ -158,7 +159,7 @@ def test_no_answer_raises(name, capsys):
 WRONG = {
     "S7.1.1": [-1792, 4096, 7, 112, 1776, 6400, 0, 3],
     "S7.1.2": [7, 8, 9, 12, 11, 28],
-    "S7.1.3": [1, 3, 5, 6, 8],
+    "S7.1.3": [3_115_008, 2_654_208, 100, 4_608, 51_200, 0],
     "S7.1.4": [lambda i, o, k, h, w: (i * o * k * k, i * o * k * k), lambda i, o, k, h, w: i * o * k * k,
                lambda i, o, k, h, w: (i * o * k * k * h * w, i * o * k * k)],
     "S7.1.5": [s7.ours, nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),  # too many parameters
@@ -203,13 +204,12 @@ def test_typical_mistakes_have_hints_of_their_own():
     assert "IndexError: list index" in say("S7.3.5", lambda values, decay: values[99])
 
 
-def test_the_most_expensive_convolution_of_the_skeleton():
-    costs, model = [], s7.skeleton()
-    for layer in model:
-        if isinstance(layer, nn.Conv2d):
-            layer.register_forward_hook(lambda layer, _, y: costs.append(layer.weight.numel() * y[0, 0].numel()))
-    model(torch.zeros(1, 1, 28, 28))
-    assert is_right(say("S7.1.3", costs.index(max(costs)) + 1))
+def test_padding_costs_the_skeleton_arithmetic():
+    padded = s7.skeleton()
+    padded[2].padding = (1, 1)
+    shape = (1, 28, 28)
+    more = multiply_accumulates(padded[:3], shape) - multiply_accumulates(s7.skeleton()[:3], shape)
+    assert is_right(say("S7.1.3", more))
 
 
 def test_answers_are_forgiven_their_type():
@@ -273,17 +273,17 @@ def check_folded(cell: str, code: str) -> tuple[str, str]:
 
 EXAMPLE = '''\
 # %% tags=["exercise"]
-biggest = ...
-check("S7.1.3", biggest)
+more = ...
+check("S7.1.3", more)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
 # ```python
-# biggest = 2
+# more = 460_800
 # ```
 #
-# It has many weights, and its map is large.
+# A hundred positions more.
 # </details>
 
 # %% tags=["exercise"]

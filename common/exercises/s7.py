@@ -91,11 +91,12 @@ CHECKS = {
         9: "The window of the pool sees more, too.",
         12: "A pool adds (2 - 1) x jump; what it doubles is the jump, not the field.",
     }, otherwise="Each layer adds (kernel - 1) x jump; the jump starts at one and doubles after the pool."),
-    "S7.1.3": number(2, mistakes={
-        1: "Its map is the largest, but it has a single input channel.",
-        5: "It has many weights, but how often is each used? Its map comes after the pool.",
-        6: "It has many weights, but how often is each used? Its map is one of the smallest.",
-    }, otherwise="A convolution takes its parameters times the positions of its output. Where are both large?"),
+    "S7.1.3": number(460_800, mistakes={
+        3_115_008: "That is all of its arithmetic with padding. How much of it is new?",
+        100: "So many positions are new. What does each of them cost?",
+        4_608: "That is the number of weights. Each is used once at every position.",
+        51_200: "The kernel has 3 x 3 weights for each pair of channels.",
+    }, otherwise="Weights times positions of the output: how many positions with padding, and how many without?"),
     "S7.1.4": function(conv_cost, lambda generator: tuple(draw(generator, 1, 9) for _ in range(5)), {
         lambda *sizes: conv_cost(*sizes)[::-1]: "The parameters come first.",
         lambda i, o, k, h, w: (i * o * k**2 + o, (i * o * k**2 + o) * h * w): "Leave out the bias.",
