@@ -1,10 +1,12 @@
 """Ideas for the network and the recipe of session 7, each alone: python -m tools ideas S7_mnist.
 
 Each trains for the full schedule on 50,000 images and is judged on the other 10,000 training images; the test set has
-no part in it. Notebook S7.3 shows results/ideas.json.
+no part in it. Notebook S7.3 shows results/ideas.json. (The networks of one block were tried on a GPU in a loop of its
+own, which takes the steps of `fit` as one CUDA graph.)
 """
 
 from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
@@ -75,6 +77,9 @@ MILDER = (("affine", {"shift": 0.08, "scale": 0.1, "rotate": 8.0, "shear": 6.0})
 WEAKER = (("affine", {"shift": 0.04, "scale": 0.05, "rotate": 4.0, "shear": 3.0}),)
 WAS = replace(recipes.S7, augmentation=MILDER)
 LONG = replace(recipes.S7, epochs=40, augmentation=WEAKER)
+ONE_RATE = Recipe(epochs=14, lr=0.1, augmentation=STRONGER)  # constant; the others differ in the schedule alone
+TINY = Recipe(epochs=15, lr=0.1, schedule="one_cycle", average=0.998)
+SMALL = replace(TINY, epochs=14, augmentation=WEAKER)
 BRIEF = Recipe(epochs=14, lr=0.05, schedule="plateau", validation=5000, augmentation=(("affine", {"rotate": 7.0}),))
 IDEAS = [{  # the network and its recipe; the others of a group are compared with the first
     "as it was": (narrow(12, 24, 52), WAS),
@@ -100,6 +105,34 @@ IDEAS = [{  # the network and its recipe; the others of a group are compared wit
 }, {
     "7,280 parameters": (plain, WAS),
     "7,280 parameters, stronger variation": (plain, recipes.S7),
+}, {
+    "one cycle, peak 0.1": (plain, replace(ONE_RATE, schedule="one_cycle")),
+    "one cycle, peak 0.3": (plain, replace(ONE_RATE, schedule="one_cycle", lr=0.3)),
+    "constant, 0.03": (plain, replace(ONE_RATE, lr=0.03)),
+    "constant, 0.1": (plain, ONE_RATE),
+    "step, peak 0.1": (plain, replace(ONE_RATE, schedule="step", step_epochs=5)),
+    "step, peak 0.3": (plain, replace(ONE_RATE, schedule="step", step_epochs=5, lr=0.3)),
+    "plateau, peak 0.1": (plain, replace(ONE_RATE, schedule="plateau", validation=5000)),
+    "plateau, peak 0.3": (plain, replace(ONE_RATE, schedule="plateau", validation=5000, lr=0.3)),
+}, {
+    "one block of 18": (partial(s7.one_block, 18), TINY),
+    "one block of 18, peak 0.05": (partial(s7.one_block, 18), replace(TINY, lr=0.05)),
+    "one block of 18, peak 0.2": (partial(s7.one_block, 18), replace(TINY, lr=0.2)),
+    "one block of 18, weaker variation": (partial(s7.one_block, 18), replace(TINY, augmentation=WEAKER)),
+    "one block of 18, Muon, peak 0.02": (partial(s7.one_block, 18), replace(TINY, muon=0.02)),
+    "one block of 18, Muon, peak 0.05": (partial(s7.one_block, 18), replace(TINY, muon=0.05)),
+    "one block of 18, Muon, peaks 0.05": (partial(s7.one_block, 18), replace(TINY, lr=0.05, muon=0.05)),
+    "one block of 18, Muon, peak 0.1": (partial(s7.one_block, 18), replace(TINY, muon=0.1)),
+}, {
+    "one block of 45": (partial(s7.one_block, 45), SMALL),
+    "one block of 45, peak 0.05": (partial(s7.one_block, 45), replace(SMALL, lr=0.05)),
+    "one block of 45, variation as it was": (partial(s7.one_block, 45), replace(SMALL, augmentation=MILDER)),
+    "one block of 45, Muon, peak 0.02": (partial(s7.one_block, 45), replace(SMALL, muon=0.02)),
+    "one block of 45, Muon, peak 0.05": (partial(s7.one_block, 45), replace(SMALL, muon=0.05)),
+    "one block of 45, Muon, peak 0.05, variation as it was":
+        (partial(s7.one_block, 45), replace(SMALL, muon=0.05, augmentation=MILDER)),
+    "one block of 45, Muon, peaks 0.05": (partial(s7.one_block, 45), replace(SMALL, lr=0.05, muon=0.05)),
+    "one block of 45, Muon, peak 0.1": (partial(s7.one_block, 45), replace(SMALL, muon=0.1)),
 }, {
     "brief, peak 0.05": (s7.regularized, BRIEF),
     "brief, peak 0.1": (s7.regularized, replace(BRIEF, lr=0.1)),

@@ -67,7 +67,7 @@ def ema(values, decay):
         averages.append(decay * averages[-1] + (1 - decay) * value)
     return averages
 ''',
-    "S7.3.6": "answer = 9 * 24 + 24 * 24 + 4 * 2 * 2 * 24",
+    "S7.3.6": "answer = 9 * 16 + 16 * 16 + 5 * 2 * 2 * 16",
 }
 
 
@@ -180,7 +180,7 @@ WRONG = {
     "S7.3.4": [lambda step, steps, peak, warmup: peak, lambda step, steps, peak, warmup: peak * step / steps],
     "S7.3.5": [lambda values, decay: [decay * value for value in values], lambda values, decay: values[-1],
                lambda values, decay: solve(SOLUTIONS["S7.3.5"])(values, decay)[1:]],
-    "S7.3.6": [792, 888, 984, 3552, 24],
+    "S7.3.6": [400, 464, 560, 2320, 16],
 }
 
 

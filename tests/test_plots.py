@@ -213,6 +213,8 @@ def test_parameters_against_accuracy():
     assert ours.lines[0].get_xydata().tolist() == [[47_920, 84.9]] and words(ax.texts) == ["source", "ours"]
     assert ours.lines[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([84.65, 85.15])
     assert [line.get_xdata()[0] for line in ax.lines if "asked" in str(line.get_label())] == [50_000]
+    low, middle, high = ax.transData.transform([(50_000, accuracy) for accuracy in (60, 80, 90)])[:, 1]
+    assert middle - low == pytest.approx(high - middle)  # half of the error each
 
 
 @pytest.mark.parametrize("spread, fewest", [(4.0, 37_000), (0.5, 37_000), (0.1, 37_000), (4.0, 500)])

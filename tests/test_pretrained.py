@@ -30,9 +30,10 @@ def test_every_published_network_can_be_made(path):
 @pytest.mark.skipif(not find("mnist"), reason="MNIST isn't here: set DATA_DIR")
 def test_hub_gives_networks_with_their_published_accuracy():
     test, folder = load("mnist")[1], ROOT / "S7_mnist/results/3_augmentation"
-    for name in ("ours", "smallest"):
+    for name, model, rounding in (("ours", "ours", 0), ("smallest", "one_block_45", 0.05)):  # the latter's from a GPU
         network = torch.hub.load(str(ROOT), f"s7_{name}", source="local")
-        assert evaluate(network, test)[1] == results.read(folder / f"{name}-seed0.json")["accuracy"]
+        result = results.read(folder / f"{model}-seed0.json")
+        assert evaluate(network, test)[1] == pytest.approx(result["accuracy"], abs=rounding)
     for norm in ("bn", "gn", "ln"):
         network = torch.hub.load(str(ROOT), "s8_ours", source="local", norm=norm)
         assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
@@ -75,7 +76,7 @@ def test_damaged_weights(copy):
 
 
 def test_another_network_of_that_name(copy, monkeypatch):
-    for other in (s7.smallest, lambda: nn.Sequential(*s7.narrow(12, 24, 52, 4), nn.Identity()), None):
+    for other in (s7.slim, lambda: nn.Sequential(*s7.narrow(12, 24, 52, 4), nn.Identity()), None):
         monkeypatch.setattr(s7, "ours", other)
         with pytest.raises(ValueError, match="another network than .*ours-seed0.json"):
             pretrained("S7_mnist/3_augmentation", "ours")

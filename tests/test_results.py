@@ -168,8 +168,8 @@ def test_what_tables_say_of_a_network(capsys):
     assert "Total params: 178,178" in capsys.readouterr().out and "| RF out |" in table and "| 59 |" in table
     network = nn.Sequential(nn.Conv2d(3, 10, 3, padding=1, bias=False), nn.AdaptiveAvgPool2d(1))
     assert tables.cost(network, (3, 100, 100)).startswith("270 parameters, 2.7 million multiply-accumulates")
-    shown = tables.source_code(s7.smallest, layers.Repeated).data
-    assert "`common.models.s7`\n```python\ndef smallest()" in shown and "class Repeated(nn.Module):" in shown
+    shown = tables.source_code(s7.slim, layers.Repeated).data
+    assert "`common.models.s7`\n```python\ndef slim()" in shown and "class Repeated(nn.Module):" in shown
 
 
 def test_the_generalization_gap_is_measured_on_unchanged_images():

@@ -200,3 +200,14 @@ def test_every_session_has_a_figure():
         points = tables.session_points(about := session.read(name))
         assert {point["source"] for point in points} == {True, False}
         assert all(point["accuracy"] > about.goal.limit - 0.5 for point in points if not point["source"])
+
+
+def test_of_one_networks_recipes_the_figure_has_the_best(monkeypatch):
+    def summary(name, mean, params=7000, norm=None, epochs=14):
+        return {"model": name, "mean": mean, "std": None, "params": params, "norm": norm, "epochs": epochs}
+
+    monkeypatch.setattr(tables, "summarize_session", lambda name: [
+        summary("rotated", 99.4), summary("varied", 99.5), summary("plain", 99.45), summary("longer", 99.45, epochs=40),
+        summary("other", 99.42, params=7001), summary("normed", 99.41, norm="gn"), summary("worse", 98.0, params=10)])
+    points = [point for point in tables.session_points(session.read("S7_mnist")) if not point["source"]]
+    assert sorted(point["name"] for point in points) == ["longer", "normed, gn", "other", "varied"]

@@ -171,10 +171,10 @@ CHECKS = {
         lambda values, decay: [sum(values[: k + 1]) / (k + 1) for k in range(len(values))]:
             "That is the mean of all values so far; here old values fade.",
     }, otherwise="Each average is made of the average before it and the new value."),
-    "S7.3.6": number(1176, mistakes={
-        792: "The batch norms have parameters, too: a scale and a shift for each channel.",
-        888: "The weights are shared; are the batch norms?",
-        984: "Two batch norms belong to each use: one after the 3x3, one after the 1x1 convolution.",
-        3552: "The weights of the convolutions count once, however often they are used.",
-    }, otherwise="Add up: 24 filters of 3x3, a 24 x 24 mix, and two norms a use, each with a scale and a shift."),
+    "S7.3.6": number(720, mistakes={
+        400: "The batch norms have parameters, too: a scale and a shift for each channel.",
+        464: "The weights are shared; are the batch norms?",
+        560: "Two batch norms belong to each use: one after the 3x3, one after the 1x1 convolution.",
+        2320: "The weights of the convolutions count once, however often they are used.",
+    }, otherwise="Add up: 16 filters of 3x3, a 16 x 16 mix, and two norms a use, each with a scale and a shift."),
 }

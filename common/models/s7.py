@@ -51,8 +51,8 @@ def ours() -> Network:
     return narrow(12, 24, 52, times=4)
 
 
-def smallest() -> Network:
-    """Our smallest network: the same with fewer channels and repetitions; 4,704 parameters."""
+def slim() -> Network:
+    """The same with fewer channels and repetitions: 4,704 parameters."""
     return narrow(10, 20, 36, times=3)
 
 
