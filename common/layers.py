@@ -1,5 +1,7 @@
 """The building blocks that the networks share."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -71,8 +73,8 @@ class _ReluTimesMask(torch.autograd.Function):
 NORMS = ("bn", "gn", "ln")
 
 
-def make_norm(norm: str, channels: int, groups: int = 2, affine: bool = True) -> nn.Module:
-    """Return a normalization layer for maps of shape (N, `channels`, H, W).
+def make_norm(norm: str | Callable[[int], nn.Module], channels: int, groups: int = 2, affine: bool = True) -> nn.Module:
+    """Return a normalization layer for maps of shape (N, `channels`, H, W): `norm(channels)`, or that of this name.
 
     "bn": batch norm, over the images of the batch and all positions, each channel by itself (Ioffe and Szegedy, 2015).
     "gn": group norm, over all positions of one image, each of `groups` groups of channels by itself (Wu and He, 2018).
@@ -81,6 +83,8 @@ def make_norm(norm: str, channels: int, groups: int = 2, affine: bool = True) ->
 
     Raises ValueError for an unknown norm, or for a number of groups that doesn't divide the channels.
     """
+    if callable(norm):
+        return norm(channels)
     if norm == "bn":
         return nn.BatchNorm2d(channels, affine=affine)
     if norm == "gn":

@@ -1,5 +1,7 @@
 """Session 8: CIFAR-10, layout C1 C2 c3 P1 C4 C5 C6 c7 P2 C8 C9 C10 GAP c11; the norm is an argument."""
 
+from collections.abc import Callable
+
 from torch import nn
 
 from common.layers import Network, ReluDropout, SeparableConv, make_norm, mix
@@ -72,6 +74,11 @@ def evened_out(norm: str = "bn", dropout: float = 0.05) -> Network:
 def widened_input(norm: str = "bn", dropout: float = 0.05) -> Network:
     """The network evened out, with 32 padded channels from the first layer on: 37,664 parameters."""
     return blocks((32, 32, 8), (32, 32, 32, 8), (16, 16, 16), norm, dropout, padding=1)
+
+
+def plain(norm: str | Callable[[int], nn.Module] = "bn") -> Network:
+    """The layout with 16 and 32 channels, which many numbers of groups divide: 46,000 parameters."""
+    return blocks((16, 32, 16), (16, 32, 32, 16), (32, 32, 32), norm, dropout=0.0, padding=1)
 
 
 def transitions(norm: str = "bn") -> Network:
