@@ -22,8 +22,7 @@ def s7_smallest(trained: bool = True):
 
 def s8_ours(norm: str = "bn", trained: bool = True):
     """CIFAR-10 (3, 32, 32), 48,576 parameters; `norm` is "bn", "gn" or "ln"."""
-    network, notebooks = s8.ours(norm), {"bn": "2_batch_norm", "gn": "3_group_norm", "ln": "4_layer_norm"}
-    return pretrained(f"S8_norms/{notebooks[norm]}", "ours", norm) if trained else network
+    return pretrained("S8_norms/4_three_norms", "ours", norm) if trained else s8.ours(norm)
 
 
 def s9_ours(trained: bool = True):

@@ -59,7 +59,7 @@ model = s9.inverted_bottlenecks()
 # three transforms of the training images. By our recipe it should be right in 87 % of the test images, in twelve
 # epochs where its authors took 25: an epoch of it takes minutes on a CPU.
 #
-# The recipe is that of session 8 (notebook S8.2 explains it) with other images: SGD and, for the weights of plain and
+# The recipe is that of session 8 (notebook S8.3 explains it) with other images: SGD and, for the weights of plain and
 # 1x1 convolutions, Muon, whose steps make all directions of a weight matrix learn; one cycle of the learning rate;
 # labels that leave a tenth of the certainty to all classes alike; a running average of the weights, which is what is
 # evaluated. That, and the variation of the training images, is why test accuracy runs ahead of training accuracy.

@@ -293,16 +293,36 @@ def block_by_block(runs: dict[str, torch.Tensor], what: str) -> Figure:
 
 
 @_styled
-def against_batch_size(accuracies: dict[str, dict[int, float]]) -> Figure:
-    """Test accuracy (percent) against the batch size, a line for each norm: name -> {batch size: accuracy}."""
+def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, bands: dict[str, list[float]] | None = None,
+            lines: dict[str, dict[float, float]] | None = None, log: bool = False) -> Figure:
+    """What was measured against a number that doubles, such as the batch size: the mean over seeds, and each seed.
+
+    Args:
+        points: name -> {number: [value of each seed, ...]}, a line with dots for each name.
+        x, y: what the numbers and the values are, with their unit.
+        bands: name -> [value of each seed, ...] of what doesn't depend on the number: from the lowest to the highest.
+        lines: name -> {number: value}, dashed, for comparison.
+        log: whether the values have a logarithmic axis, too.
+    """
     fig, ax = plt.subplots(figsize=(8, 4))
-    for (name, points), marker in zip(accuracies.items(), itertools.cycle(MARKERS), strict=False):
-        ax.plot(list(points), list(points.values()), marker=marker, label=name)
-    sizes = sorted({size for points in accuracies.values() for size in points})
+    colours = iter(COLOURS)
+    for name, values in (bands or {}).items():
+        colour = next(colours)
+        ax.axhspan(min(values), max(values), color=colour, alpha=0.25, linewidth=0)
+        ax.axhline(np.mean(values), color=colour, linewidth=1, label=name)
+    for name, values in (lines or {}).items():
+        ax.plot(*zip(*sorted(values.items()), strict=True), "--", color="grey", label=name)
+    numbers = sorted({number for values in points.values() for number in values})
+    for name, values in points.items():
+        colour, found = next(colours), sorted(values.items())
+        ax.plot([number for number, _ in found], [np.mean(seeds) for _, seeds in found], "o-", color=colour, label=name)
+        ax.plot([number for number, seeds in found for _ in seeds], [value for _, seeds in found for value in seeds],
+                ".", color=colour, alpha=0.5)
+    ax.set(xlabel=x, ylabel=y)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, sizes)
-    ax.minorticks_off()
-    ax.set(xlabel="images in a batch", ylabel="test accuracy (%)")
+    ax.set_xticks(numbers, [f"{number:g}" for number in numbers])
+    if log:
+        ax.set_yscale("log")
     ax.legend()
     return fig
 

@@ -12,7 +12,7 @@ SHAPES = {"S7": (1, 28, 28), "S8": (3, 32, 32), "S9": (3, 32, 32)}  # a session'
 
 
 def pretrained(notebook: str, model: str, norm: str | None = None, seed: int = 0) -> nn.Module:
-    """Return a trained network of the course, ready to classify: pretrained("S8_norms/2_batch_norm", "ours", "bn").
+    """Return a trained network of the course, ready to classify: pretrained("S8_norms/4_three_norms", "ours", "bn").
 
     `notebook` is the one that trained it, `model` the name of the result. Its input is normalized
     (`common.data.normalize`). Raises ValueError where there are no such weights, where their hash isn't the recorded

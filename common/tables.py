@@ -10,7 +10,7 @@ from torch import nn
 
 from common.anatomy import blocks, count_parameters, multiply_accumulates, torchsummary_table
 from common.data import Dataset
-from common.receptive_field import Row, receptive_field
+from common.receptive_field import Row
 from common.results import difference, mean_and_deviation, mean_epoch_until, summarize_session
 from common.session import Session
 from common.training import evaluate
@@ -64,15 +64,6 @@ def full_table(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
     """Return torchsummary's table of `model` for images of `shape` (C, H, W), folded."""
     return Markdown("<details><summary>every layer (torchsummary)</summary>\n\n"
                     f"```\n{torchsummary_table(model, shape)}\n```\n\n</details>")
-
-
-def describe_network(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:
-    """Print torchsummary's table of `model` for images of `shape` (C, H, W); return that of its receptive fields."""
-    print(torchsummary_table(model, shape))
-    try:
-        return receptive_field_table(receptive_field(model, shape))
-    except ValueError as error:
-        return Markdown(f"Receptive field: unknown ({error}).")
 
 
 def block_table(model: nn.Module, shape: tuple[int, int, int]) -> Markdown:

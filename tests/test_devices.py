@@ -122,7 +122,6 @@ def test_what_comes_after_training(splits):
     assert receptive_field.measure_field(network, shape) == receptive_field.measure_field(s9.ours(), shape)
     assert receptive_field.largest_field(network, shape) == receptive_field.largest_field(s9.ours(), shape)
     plots.footprints({"window": receptive_field.window(network, shape)})
-    tables.describe_network(network, shape)
     assert anatomy.torchsummary_table(network, shape) == anatomy.torchsummary_table(s9.ours(), shape)
     assert "million" in tables.cost(network, shape) and on_gpu(network)
     recipe = replace(RECIPE, epochs=20)

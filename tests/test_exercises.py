@@ -14,7 +14,7 @@ from torch import nn
 from common.anatomy import multiply_accumulates
 from common.exercises import check, choice, function, network, number
 from common.files import ROOT
-from common.models import s7
+from common.models import s7, s8
 from tools import notebooks
 
 CHECKS = {name: judge for path in (ROOT / "common/exercises").glob("s*.py")
@@ -26,6 +26,16 @@ def tiny():
         nn.Conv2d(8, 4, 1, bias=False), nn.Conv2d(4, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(8, 4, 1, bias=False), nn.Conv2d(4, 4, 3, bias=False), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+'''
+SEES_FAR = '''
+def conv(inputs, outputs):
+    return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(4, outputs), nn.ReLU()]
+
+def sees_far():
+    return nn.Sequential(
+        *conv(3, 16), *conv(16, 32), nn.Conv2d(32, 16, 1), nn.MaxPool2d(2),
+        *conv(16, 16), *conv(16, 32), *conv(32, 32), nn.Conv2d(32, 16, 1), nn.MaxPool2d(2),
+        *conv(16, 32), *conv(32, 32), *conv(32, 32), nn.AdaptiveAvgPool2d(1), nn.Conv2d(32, 10, 1), nn.Flatten())
 '''
 SOLUTIONS = {  # what a folded answer says: code that assigns the answer, or defines it last
     "S7.1.1": "answer = 5 * 5 * 16 * 16 - 2 * 3 * 3 * 16 * 16",
@@ -68,6 +78,55 @@ def ema(values, decay):
     return averages
 ''',
     "S7.3.6": "answer = 9 * 16 + 16 * 16 + 5 * 2 * 2 * 16",
+    "S8.1.1": "answer = 2 * 32 * 4",
+    "S8.1.2": '''
+def group_norm(x, groups, eps=1e-5):
+    by_group = x.reshape(len(x), groups, -1)
+    variance, mean = torch.var_mean(by_group, 2, correction=0, keepdim=True)
+    return ((by_group - mean) / (variance + eps).sqrt()).view(x.shape)
+''',
+    "S8.1.3": "answer = 32",
+    "S8.1.4": "answer = 0",
+    "S8.1.5": "answer = 4**2",
+    "S8.1.6": "answer = 'group norm'",
+    "S8.1.7": '''
+def layer_norm_2d(x, eps=1e-5):
+    variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
+    return (x - mean) / (variance + eps).sqrt()
+''',
+    "S8.2.1": "answer = 9 * 32 * 32 - (32 * 16 + 9 * 16 * 32)",
+    "S8.2.2": "answer = 1 + 8 * 2",
+    "S8.2.3": "answer = 8 * 16 * 16",
+    "S8.2.4": "answer = 'the test images'",
+    "S8.2.5": SEES_FAR,
+    "S8.3.1": '''
+def smoothed(label, classes, s):
+    asked = [s / classes] * classes
+    asked[label] += 1 - s
+    return asked
+''',
+    "S8.3.2": "answer = 1 / 2**3",
+    "S8.3.3": "answer = 9 * 64 + 64 * 64 + 3 * 2 * 64",
+    "S8.3.4": '''
+def push(s, rounds):
+    for _ in range(rounds):
+        s = s * (3.4445 + s**2 * (-4.7750 + s**2 * 2.0315))
+    return s
+''',
+    "S8.3.5": "answer = (1 + 0.1) ** 10",
+    "S8.4.1": '''
+def interval(differences):
+    d = torch.tensor(differences)
+    half = 2.776 * d.std() / len(d) ** 0.5
+    return (d.mean() - half).item(), (d.mean() + half).item()
+''',
+    "S8.4.2": "answer = 'this network'",
+    "S8.4.3": "answer = 100 * (0.87 * 0.13 / 10_000) ** 0.5",
+    "S8.4.4": '''
+def alone(right):
+    return (right & (right.sum(0) == 1)).sum(1)
+''',
+    "S8.4.5": "answer = 'group norm at its own best rate'",
 }
 
 
@@ -181,6 +240,34 @@ WRONG = {
     "S7.3.5": [lambda values, decay: [decay * value for value in values], lambda values, decay: values[-1],
                lambda values, decay: solve(SOLUTIONS["S7.3.5"])(values, decay)[1:]],
     "S7.3.6": [400, 464, 560, 2320, 16],
+    "S8.1.1": [128, 8, 64, 512, 1024, 3],
+    "S8.1.2": [lambda x, groups: F.group_norm(x, 1), lambda x, groups: F.group_norm(x, len(x[0]) // groups),
+               lambda x, groups: F.instance_norm(x), lambda x, groups: F.batch_norm(x, None, None, training=True),
+               lambda x, groups: x, lambda x, groups: (x - x.mean()) / x.std()],
+    "S8.1.3": [1, 2, 16, 64],
+    "S8.1.4": [1, 7, -1],
+    "S8.1.5": [2, 4, 8, 64],
+    "S8.1.6": ["larger batches", "a smaller momentum", "batch norm"],
+    "S8.1.7": [lambda x: F.group_norm(x, 1), lambda x: F.instance_norm(x), lambda x: x,
+               lambda x: F.layer_norm(x, x.shape[1:]), lambda x: F.batch_norm(x, None, None, training=True)],
+    "S8.2.1": [4608, 5120, 9216, 512, 0],
+    "S8.2.2": [44, 16, 19, 23, 1],
+    "S8.2.3": [8192, 4096, 256, 8, 3072],
+    "S8.2.4": ["the network", "the learning rate", "the loss", 3],
+    "S8.2.5": [s8.plain, lambda: s8.plain("bn"), lambda: s8.wide("gn"),
+               lambda: nn.Sequential(nn.Conv2d(3, 10, 3), nn.GroupNorm(2, 10), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+               lambda: nn.Sequential(nn.Conv2d(3, 10, 3), nn.GroupNorm(2, 10), nn.AdaptiveAvgPool2d(1))],
+    "S8.3.1": [lambda label, classes, s: [1 - s if k == label else s / classes for k in range(classes)],
+               lambda label, classes, s: F.one_hot(torch.tensor(label), classes), lambda label, classes, s: 1 - s],
+    "S8.3.2": [0.25, 0.5, 0.0625, 0, 1],
+    "S8.3.3": [4672, 4800, 15_168, 14_400, 36_864, 4096],
+    "S8.3.4": [lambda s, rounds: s, lambda s, rounds: 1.0, lambda s, rounds: 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5],
+    "S8.3.5": [1e-10, 2, 1.1, 11, 1],
+    "S8.4.1": [lambda d: (min(d), max(d)), lambda d: sum(d) / 5, lambda d: (0, 1)],
+    "S8.4.2": ["every network", "no network", "batch norm"],
+    "S8.4.3": [0.0034, 0.1131, 33.63, 1],
+    "S8.4.4": [lambda right: right.sum(1), lambda right: right.sum(), lambda right: (right.sum(0) == 1).sum()],
+    "S8.4.5": ["batch norm with more seeds", "a larger network", "group norm without augmentation", "none"],
 }
 
 
@@ -201,6 +288,13 @@ def test_typical_mistakes_have_hints_of_their_own():
         peak * step / (warmup * steps), peak * (steps - step) / (steps * (1 - warmup))))
     assert "inputs" in say("S7.2.5", lambda x, mask, p: x.mul_(mask).div_(1 - p))
     assert "finite" in say("S7.2.5", lambda x, mask, p: x / 0)
+    assert "neighbouring" in say("S8.1.2", lambda x, groups: torch.stack(
+        [F.group_norm(x[:, g::groups], 1) for g in range(groups)], 2).flatten(1, 2))
+    assert "correction" in say("S8.1.2", lambda x, groups: torch.cat(
+        [(part - part.mean((1, 2, 3), keepdim=True)) / part.std((1, 2, 3), keepdim=True)
+         for part in x.chunk(groups, 1)], 1))
+    assert "C C c P" in say("S8.2.5", lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 31), nn.GroupNorm(2, 8), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 10, 1), nn.Flatten()))
     assert "IndexError: list index" in say("S7.3.5", lambda values, decay: values[99])
 
 

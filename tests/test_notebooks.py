@@ -12,7 +12,7 @@ import pretended_gpu
 import pytest
 import small_course
 
-from common import results
+from common import results, session
 from common.data import find
 from common.files import ROOT
 from tools import notebooks, runner
@@ -30,11 +30,13 @@ def test_notebook_runs(name, injected, tmp_path):
         pytest.skip(f"{data} isn't here: set DATA_DIR; NOTEBOOK NOT TESTED")
     runner.execute(ROOT / f"{name}.ipynb", tmp_path / "run.ipynb", {"preset": "smoke", "output": str(tmp_path)},
                    injected=injected)
-    made = list((tmp_path / name.split("/")[1]).glob("*-seed0.json"))
+    of, notebook = name.split("/")
+    made = list((tmp_path / notebook).glob("*-seed0.json"))
     trains = re.search(r"run\.train_or_read\(|your_turn\.train\(", (ROOT / f"{name}.py").read_text())
     assert bool(made) == bool(trains)
     assert not injected or all("pretended" in results.read(path)["device"] for path in made)
-    assert not [path for path in made if "_2-" in path.name]  # no two networks, or recipes, have the same name
+    numbered = [path.name for path in made if "_2-" in path.name]  # two networks, or recipes, had the same name
+    assert not set(numbered) - {f"{result}-seed0.json" for result in session.read(of).results(notebook)}
     assert (tmp_path / "run.ipynb").stat().st_size < 1_000_000
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from common import layers, results, session, tables, targets
 from common.data import Dataset
 from common.models import s7, s9
+from common.receptive_field import receptive_field
 from common.targets import BudgetError, Target
 
 # Targets and sessions
@@ -163,9 +164,11 @@ def test_ideas_are_compared_with_the_first_of_their_group(tmp_path):
 
 # Networks in words
 
-def test_what_tables_say_of_a_network(capsys):
-    table = tables.describe_network(s9.inverted_bottlenecks(), (3, 32, 32)).data
-    assert "Total params: 178,178" in capsys.readouterr().out and "| RF out |" in table and "| 59 |" in table
+def test_what_tables_say_of_a_network():
+    model, shape = s9.inverted_bottlenecks(), (3, 32, 32)
+    table = tables.receptive_field_table(receptive_field(model, shape)).data
+    assert "Total params: 178,178" in tables.full_table(model, shape).data
+    assert "| RF out |" in table and "| 59 |" in table
     network = nn.Sequential(nn.Conv2d(3, 10, 3, padding=1, bias=False), nn.AdaptiveAvgPool2d(1))
     assert tables.cost(network, (3, 100, 100)).startswith("270 parameters, 2.7 million multiply-accumulates")
     shown = tables.source_code(s7.slim, layers.Repeated).data

@@ -99,6 +99,11 @@ def network(judge_network):
     return judge
 
 
+def draw(generator: torch.Generator, low: int, high: int) -> int:
+    """Return a whole number from `low` to `high`, both included, for the inputs that a function is tried on."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
 def apply(of, draws: list[tuple]) -> list[torch.Tensor]:
     return [as_tensor(of(*copy.deepcopy(inputs))) for inputs in draws]
 

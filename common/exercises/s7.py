@@ -6,13 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from common.anatomy import count_parameters
-from common.exercises import choice, function, network, number
+from common.exercises import choice, draw, function, network, number
 from common.receptive_field import field_before_average
-
-
-def draw(generator: torch.Generator, low: int, high: int) -> int:
-    """Return a whole number from `low` to `high`, both included."""
-    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 def conv_cost(inputs, outputs, kernel, height, width):

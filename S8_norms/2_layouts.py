@@ -1,0 +1,375 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # S8.2 Layouts: how others spend 50,000 parameters
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S8_norms/2_layouts.ipynb)
+#
+# **You will learn** what the images of this session look like, how a layout shares parameters out, what public
+# solutions of the same assignment reach with each norm, and how to read the numbers that they report.
+#
+# **You need** S8.1.
+#
+# **It takes** about three minutes of computing on two CPU cores as it stands: `preset = "quick"` trains one network for
+# two epochs and reads the other results. The text speaks of the full runs, which you see where the notebook comes with
+# its outputs.
+#
+# **Next** S8.3 leaves the networks alone and works on the recipe.
+
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
+
+# %% tags=["parameters"]
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
+seed: int = 0  # random seed of the run
+epochs: int = None  # training epochs; None: as the preset says
+output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
+
+# %%
+import itertools
+from functools import partial
+
+import torch
+from IPython.display import Markdown
+from torch import nn
+
+from common import experiment, plots, tables
+from common.anatomy import count_parameters, multiply_accumulates
+from common.claims import better
+from common.data import MEAN, STD
+from common.exercises import check
+from common.models import s8
+from common.receptive_field import receptive_field
+from common.results import published_summary
+from common.training import Recipe
+
+run = experiment.start("S8_norms", "2_layouts", preset, seed, epochs, output)
+shape = (3, 32, 32)
+budget, goal = run.session.budget, run.session.goal
+names = {"bn": "batch norm", "gn": "group norm", "ln": "layer norm"}
+data = train_set, test_set = run.data("cifar10")
+
+# %% [markdown]
+# ## CIFAR-10
+#
+# Colour images of 32 x 32 pixels in ten classes: 50,000 to train on, 10,000 to test on (Krizhevsky, 2009). Ten training
+# images of each class, a row for each: how sure would you be of the birds, and of the frogs?
+
+# %%
+first_ten = torch.cat([(train_set.labels == label).nonzero().flatten()[:10] for label in range(10)])
+plots.samples(train_set.images[first_ten], train_set.labels[first_ten], train_set.classes, rows=10)
+
+# %% [markdown]
+# Each colour channel is normalized by its mean and its standard deviation over all pixels of all training images. Many
+# repositories use another deviation, (0.2023, 0.1994, 0.2010). Where does that come from? It is the mean of the
+# deviations of the single images: a smaller number, since the pixels of one image are more alike.
+
+# %%
+pixels = train_set.images / 255
+rows = [(name, f"{pixels[:, c].mean():.4f}", f"{pixels[:, c].std():.4f}", f"{MEAN['cifar10'][c]}, {STD['cifar10'][c]}",
+         f"{pixels[:, c].flatten(1).std(1).mean():.4f}") for c, name in enumerate(("red", "green", "blue"))]
+Markdown(tables.markdown("channel | mean | standard deviation | used here | mean of the images' own deviations", rows,
+                         "lrrrr"))
+
+# %% [markdown]
+# ## The layout
+#
+# The assignment prescribes the order of the layers:
+#
+# **C1 C2 c3 P1 C4 C5 C6 c7 P2 C8 C9 C10 GAP c11**
+#
+# C is a 3x3 convolution with a norm and ReLU. c is a 1x1 convolution; c3 and c7 make the channels fewer, in front of a
+# max-pool P, so that the convolutions after it are cheap. GAP is global average pooling, and c11 the classifier. What
+# is free is the number of channels. Here is one solution.
+
+# %%
+plots.diagram(s8.budgeted("bn"), shape)
+
+# %%
+tables.block_table(s8.budgeted("bn"), shape)
+
+# %% [markdown]
+# How far does it see? Each 3x3 convolution adds 2 pixels in the first block, 4 in the second, 8 in the third, for each
+# pool doubles the step from one value to the next; the pools themselves add 1 and 2. The number of channels plays no
+# part, nor does padding: it decides how large the maps are, not how far a value sees. (The lines part at the end only,
+# where the average runs over a smaller map.)
+
+# %%
+plots.receptive_field_growth({"padding everywhere": receptive_field(s8.budgeted(), shape),
+                              "no padding in C1, C2, C6": receptive_field(s8.narrowed(), shape)}, input_size=shape)
+
+
+# %% [markdown]
+# ## What others built
+#
+# Solutions of this assignment by three authors. The first two networks have biases, and the norm after ReLU; the others
+# have no biases, and the norm before it.
+
+# %%
+def layout(model):
+    """A network's convolutions and pools in a row: k1 is a 1x1 convolution, v a 3x3 without padding."""
+    words = []
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            words.append(f"{layer.out_channels}{'k1' * (layer.kernel_size == (1, 1))}"
+                         f"{'v' * (layer.kernel_size == (3, 3) and layer.padding == (0, 0))}")
+        elif isinstance(layer, nn.MaxPool2d | nn.AdaptiveAvgPool2d):
+            words.append("P" if isinstance(layer, nn.MaxPool2d) else "GAP")
+    return " ".join(words)
+
+
+everybody = [s8.unbudgeted, s8.budgeted, s8.wide, s8.narrowed, s8.evened_out, s8.widened_input, s8.transitions]
+Markdown(tables.markdown("network | layers | parameters | multiply-accumulates", [
+    (make.__name__.replace("_", " "), layout(make()), f"{count_parameters(make()):,}",
+     f"{multiply_accumulates(make(), shape) / 1e6:.1f} M") for make in everybody], "llrr"))
+
+# %% [markdown]
+# Read it row by row. The wide network is far over the budget, with nearly half of its parameters in one convolution
+# from 64 to 128 channels. Its authors narrowed it, then spread the channels of the second block evenly, then widened C1
+# and padded the first two layers: that costs few parameters, and twice the arithmetic. The last network has a norm
+# after its 1x1 convolutions, too.
+#
+# ### Target
+#
+# The network within the budget that has a public history, `budgeted`, exactly as its author trained it with each of the
+# norms (group norm with four groups): 20 epochs of SGD at a constant rate, batches of 512, no augmentation. At the
+# best epoch it should come within a point of the author's; and at the last one reach the goal of the session with every
+# norm.
+
+# %%
+recipe = Recipe(epochs=20, batch_size=512, lr=0.01, nesterov=False)
+layers = {"bn": nn.BatchNorm2d, "gn": partial(nn.GroupNorm, 4), "ln": partial(nn.GroupNorm, 1)}
+found = {}
+for norm, layer in layers.items():
+    short = 2 if norm == "bn" else None  # quick trains this one, and reads the others
+    result, _ = run.train_or_read("budgeted", partial(s8.budgeted, layer), run.recipe(recipe, quick_epochs=short), data,
+                                  [*budget, goal], norm=norm)
+    found[norm] = run.over_seeds(result)
+
+# %% [markdown]
+# ### Result
+
+# %%
+reported = {row["norm"]: row["accuracy"] for row in run.session.baselines if row["params"] == 49_746}
+curve = {norm: summary["results"][0]["curve"] for norm, summary in found.items()}
+Markdown(tables.markdown(
+    "norm | its author: best epoch, % | here: best epoch, % | last epoch, % | training images, last epoch, %",
+    [(names[norm], f"{reported[norm]:.2f}", f"{max(row['test_accuracy'] for row in rows):.2f}",
+      f"{rows[-1]['test_accuracy']:.2f}", f"{rows[-1]['fit_accuracy']:.2f}") for norm, rows in curve.items()], "lrrrr"))
+
+# %%
+plots.curves({names[norm]: summary for norm, summary in found.items()}, target=goal.limit)
+
+# %% [markdown]
+# ### Analysis
+#
+# With batch and layer norm the network's best epoch is a little above its author's, with group norm a point below,
+# which just misses the target; with each it reaches the goal at the last epoch. Look at the end of the curves: at a
+# constant rate the test accuracy of batch norm jumps by more than a point from one epoch to the next. So the best of
+# twenty epochs flatters a network, and reporting it means choosing on the test set. And all three overfit: they
+# classify far more of their training images correctly. A falling rate and augmentation are what S8.3 adds. Which norm
+# is ahead? One run each can't say.
+
+# %%
+run.claims(
+    ("The best epoch is above the author's with batch and layer norm, and less than 1.5 points below with group norm.",
+     all(max(row["test_accuracy"] for row in curve[norm]) > reported[norm] for norm in ("bn", "ln"))
+     and 0 < reported["gn"] - max(row["test_accuracy"] for row in curve["gn"]) < 1.5),
+    ("With each norm the last epoch reaches the goal.",
+     all(rows[-1]["test_accuracy"] >= goal.limit for rows in curve.values())),
+    ("With batch norm the accuracy moves by more than a point between the last epochs.",
+     any(abs(one["test_accuracy"] - following["test_accuracy"]) > 1
+         for one, following in itertools.pairwise(curve["bn"][-5:]))),
+    ("With each norm the last epoch's accuracy on training images is more than five points higher.",
+     all(rows[-1]["fit_accuracy"] > rows[-1]["test_accuracy"] + 5 for rows in curve.values())),
+)
+
+# %% [markdown]
+# ## Too good to be true
+#
+# The author of the network with 49,746 parameters first reported much higher numbers. The history of the page on GitHub
+# (commits 7eb2f28 of 24 June and d85bfd5 of 5 July 2023) shows what had happened:
+#
+# ```python
+# test_loader = torch.utils.data.DataLoader(train_data, **kwargs)
+# ```
+#
+# The test images were training images. The author found it and corrected the page. The two sets of numbers, and what
+# this notebook's runs say after as many epochs:
+
+# %%
+first_reported = {"bn": 80.44, "gn": 77.59}  # commit 9cd4a64 of prarthananbhat/ERA, after 15 epochs
+after_15 = {norm: curve[norm][:15][-1] for norm in first_reported}  # in quick the curve is shorter
+Markdown(tables.markdown(
+    "norm | reported at first, % | corrected, best epoch, % | here, after 15 epochs: training, % | test, %",
+    [(names[norm], f"{accuracy:.2f}", f"{reported[norm]:.2f}",
+      f"{after_15[norm]['fit_accuracy']:.2f}", f"{after_15[norm]['test_accuracy']:.2f}")
+     for norm, accuracy in first_reported.items()], "lrrrr"))
+
+# %% [markdown]
+# Two signs could have told. The log says `Accuracy: 40221/50000 (80.44%)`: there are 10,000 test images. And training
+# and test accuracy were nearly equal, though nothing regularizes this network.
+
+# %%
+run.claims(
+    ("What was reported at first is more than two points above our test accuracy and below our training accuracy.",
+     all(after_15[norm]["test_accuracy"] + 2 < accuracy < after_15[norm]["fit_accuracy"]
+         for norm, accuracy in first_reported.items())),
+)
+
+
+# %% [markdown]
+# ## What does a narrow transition cost?
+#
+# The networks above differ in many things at once, so they can't tell what one of them is worth. A clean comparison
+# changes one: the network `plain` of S8.1, with 16 channels in both of its transitions and with 8, by the same two
+# epochs of SGD. (The parameters that 8 channels save stay unspent.)
+
+# %%
+def with_transitions(channels):
+    return s8.blocks((16, 32, channels), (16, 32, 32, channels), (32, 32, 32), "bn", dropout=0.0, padding=1)
+
+
+assert layout(with_transitions(16)) == layout(s8.plain())
+cycle = run.recipe(Recipe(epochs=2, lr=0.1, schedule="one_cycle"))
+result, _ = run.train_or_read("transitions_of_8", partial(with_transitions, 8), cycle, data, [*budget])
+narrow, wide = run.over_seeds(result), published_summary("S8_norms/1_normalization", "plain_sgd", "bn")
+tables.summary_table([wide, narrow])
+
+# %%
+Markdown(tables.difference_table([(wide, narrow)]))
+
+# %% [markdown]
+# Sixteen channels are worth their parameters: what the later layers learn about an image has to pass through the
+# transition.
+
+# %%
+run.claims(
+    ("The wider transitions are better.", better(wide, narrow)),
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Transitions make room. C4 has 32 outputs; before it stands c3, which takes 32 channels down to 16. How
+# many weights do the two save, compared with a C4 that sees all 32 channels? (No biases.)
+
+# %% tags=["exercise"]
+weights_saved = ...
+check("S8.2.1", weights_saved)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# weights_saved = 9 * 32 * 32 - (32 * 16 + 9 * 16 * 32)
+# ```
+#
+# Nearly half. A 1x1 convolution is cheap, and it halves what the expensive one has to look at.
+# </details>
+#
+# **2.** Take both pools out of the layout and leave the rest as it is. How many pixels wide is the receptive field
+# before GAP?
+
+# %% tags=["exercise"]
+field_without_pools = ...
+check("S8.2.2", field_without_pools)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# field_without_pools = 1 + 8 * 2
+# ```
+#
+# Eight 3x3 convolutions, two pixels each. With the pools it is more than the image is wide.
+# </details>
+#
+# **3.** The authors of the widened network let 8 channels through a transition, and pad C1 and C2. By how many numbers
+# is an image described after P1? (The image itself has 3 x 32 x 32 = 3,072.)
+
+# %% tags=["exercise"]
+numbers_behind_the_pool = ...
+check("S8.2.3", numbers_behind_the_pool)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# numbers_behind_the_pool = 8 * 16 * 16
+# ```
+#
+# Fewer than the image has: everything that the later layers learn about it has to pass through them.
+# </details>
+#
+# **4.** A repository reports training and test accuracy after each of 15 epochs, without augmentation or dropout. Both
+# reach 81 %, and in each epoch they differ by less than a point. What do you check first: "the network", "the learning
+# rate", "the loss" or "the test images"?
+
+# %% tags=["exercise"]
+check_first = ...
+check("S8.2.4", check_first)
+
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# check_first = "the test images"
+# ```
+#
+# Where they come from: this one read them from the training set.
+# </details>
+#
+# **5.** Write a network in this layout with group norm and fewer than 50,000 parameters.
+
+# %% tags=["exercise"]
+def in_the_layout():
+    ...
+
+
+check("S8.2.5", in_the_layout)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# def conv(inputs, outputs):
+#     return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(4, outputs), nn.ReLU()]
+#
+#
+# def in_the_layout():
+#     return nn.Sequential(
+#         *conv(3, 16), *conv(16, 32), nn.Conv2d(32, 16, 1), nn.MaxPool2d(2),
+#         *conv(16, 16), *conv(16, 32), *conv(32, 32), nn.Conv2d(32, 16, 1), nn.MaxPool2d(2),
+#         *conv(16, 32), *conv(32, 32), *conv(32, 32),
+#         nn.AdaptiveAvgPool2d(1), nn.Conv2d(32, 10, 1), nn.Flatten())
+# ```
+#
+# One of many. The number of groups must divide each number of channels.
+# </details>
+#
+# ## References
+#
+# - Krizhevsky, [Learning multiple layers of features from tiny images](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf),
+#   2009: the data set.
+# - Lin, Chen and Yan, [Network in network](https://arxiv.org/abs/1312.4400), 2013: 1x1 convolutions and global average
+#   pooling.
+# - [prarthananbhat/ERA, session 8](https://github.com/prarthananbhat/ERA/tree/master/Session_8): the networks of 58,314
+#   and 49,746 parameters, with their history.
+#
+# **Next:** [S8.3 Recipe](3_recipe.ipynb) trains such networks better.

@@ -1,0 +1,490 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # S8.3 Recipe: from SGD to a network of our own
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S8_norms/3_recipe.ipynb)
+#
+# **You will learn** what label smoothing, alternating flips and the Muon optimizer do, each by hand; how separable
+# convolutions and residual adds make room in a budget; and how to find out which ingredient a recipe needs.
+#
+# **You need** S7.3 for the one-cycle schedule and the average of the weights (EMA), and S8.2 for the layout.
+#
+# **It takes** about two minutes of computing on two CPU cores as it stands: `preset = "quick"` trains our network on a
+# short schedule and reads the other results. The text speaks of the full runs over several seeds, which you see where
+# the notebook comes with its outputs.
+#
+# **Next** S8.4 trains the network with each norm.
+
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
+
+# %% tags=["parameters"]
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
+seed: int = 0  # random seed of the run
+epochs: int = None  # training epochs; None: as the preset says
+output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
+
+# %%
+from dataclasses import replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown
+from torch import nn
+
+from common import augmentation, experiment, layers, optim, plots, recipes, tables
+from common.anatomy import count_parameters, multiply_accumulates
+from common.claims import better, undecided
+from common.exercises import check
+from common.files import ROOT
+from common.models import s8
+from common.results import difference, published_summary
+from common.training import make_batches
+
+run = experiment.start("S8_norms", "3_recipe", preset, seed, epochs, output)
+shape = (3, 32, 32)
+budget, goal = run.session.budget, run.session.goal
+data = train_set, test_set = run.data("cifar10")
+
+
+# %% [markdown]
+# ## Augmentation: crops and flips
+#
+# What may change in a photo of a car without making it something else? It may stand a little further left, and it may
+# look the other way. So each image is shifted by up to four pixels: it gets a border of four pixels, a mirror image of
+# what lies inside, and a window of the old size is cut out at random.
+#
+# Mirroring is usually left to chance: each image is flipped with probability 1/2, anew in every epoch. Then half of all
+# images show the *same* side in two epochs in a row. **Alternating flips** (Jordan, 2024) don't leave it to chance: an
+# image is flipped in every other epoch, so two epochs always show both sides. (Which images begin is a matter of chance
+# in Jordan's version, and of their place in the data set in ours.)
+
+# %%
+def crop(image, generator, padding=4):
+    """Shift one image (C, H, W) by up to `padding` pixels."""
+    _, height, width = image.shape
+    bordered = F.pad(image[None], (padding,) * 4, mode="reflect")[0]
+    top, left = torch.randint(2 * padding + 1, (2,), generator=generator, device=image.device)
+    return bordered[:, top:top + height, left:left + width]
+
+
+def flip_in_turn(image, index, epoch):
+    """Mirror the image at place `index` of the data set in every other epoch."""
+    return image.flip(2) if (index + epoch) % 2 == 1 else image
+
+
+index = torch.arange(4, device=train_set.images.device)
+for epoch in (1, 2):
+    by_hand = torch.stack([flip_in_turn(image, place, epoch) for place, image in enumerate(train_set.images[:4])])
+    assert torch.equal(by_hand, augmentation.alternating_flip(train_set.images[:4], index, epoch))
+
+# %%
+generator = torch.Generator(train_set.images.device).manual_seed(0)
+draws = torch.stack([flip_in_turn(crop(train_set.images[place].float(), generator), place, epoch)
+                     for place in (1, 4) for epoch in range(1, 11)])
+plots.samples(draws.byte(), train_set.labels[[1, 4]].repeat_interleave(10), train_set.classes, rows=2,
+              title="two images in ten epochs")
+
+
+# %% [markdown]
+# ## Label smoothing
+#
+# Cross-entropy with **hard labels** asks for a probability of 1 for the true class. A network can only approach that
+# with ever larger logits; and where a training label is wrong, it is pushed to be sure of that. **Label smoothing**
+# (Szegedy et al., 2016) asks for less: the true class $y$ gets $1 - s$, and $s$ is shared out evenly among all $K$
+# classes. ($[k = y]$ is 1 for the true class and 0 for the others.)
+#
+# $$q_k = (1 - s) \, [k = y] + \frac{s}{K} \qquad L = -\sum_k q_k \log p_k$$
+
+# %%
+def smoothed_loss(logits, labels, s=0.1):
+    classes = logits.shape[1]
+    asked = (1 - s) * F.one_hot(labels, classes) + s / classes
+    return -(asked * logits.log_softmax(1)).sum(1).mean()
+
+
+logits, labels = torch.randn(8, 10), torch.randint(10, (8,))
+torch.testing.assert_close(smoothed_loss(logits, labels), F.cross_entropy(logits, labels, label_smoothing=0.1))
+asked = torch.tensor([0.91] + [0.01] * 9)
+print(f"with s = 0.1 the true class gets {asked[0]:.2f}, each other one {asked[1]:.2f}; "
+      f"the loss can't fall below {-(asked * asked.log()).sum():.2f}")
+
+# %% [markdown]
+# The last line is why a training loss with label smoothing must not be drawn beside a plain test loss: its floor isn't
+# 0.
+#
+# ## Muon
+#
+# SGD moves a weight matrix along $M$, the momentum of its gradients. Every matrix is a sum of directions,
+# $M = \sum_i s_i \, u_i v_i^\top$, with unit vectors $u_i$ that are orthogonal to each other, and so are the $v_i$. The
+# **singular values** $s_i$ say how far $M$ goes in each direction (`torch.linalg.svd` computes them all). In the
+# momentum of a network a few singular values are large and most are small. So most of a step goes into a few
+# directions.
+#
+# **Muon** (Jordan et al., 2024) steps by $\sum_i u_i v_i^\top$: the same directions, all of the same length. It doesn't
+# need the decomposition for that. Instead it applies a polynomial again and again until every singular value is close
+# to 1. For a matrix $X$ the update
+#
+# $$X \leftarrow a X + b \, (X X^\top) X + c \, (X X^\top)^2 X$$
+#
+# changes each singular value $s$ to $a s + b s^3 + c s^5$ and keeps the directions (Newton and Schulz's
+# iteration). Jordan's coefficients are chosen for speed: after five rounds all but the tiniest values lie between about
+# 0.7 and 1.2, and they go on jumping there. Exactly 1 isn't needed.
+
+# %%
+a, b, c = 3.4445, -4.7750, 2.0315
+
+
+def orthogonalize(matrix, rounds=5):
+    x = matrix / matrix.norm()  # now all singular values are between 0 and 1
+    for _ in range(rounds):
+        gram = x @ x.T
+        x = a * x + b * gram @ x + c * gram @ gram @ x
+    return x
+
+
+matrix = torch.randn(32, 144)
+torch.testing.assert_close(orthogonalize(matrix), optim.orthogonalize(matrix), rtol=1e-3, atol=1e-4)
+
+# %% [markdown]
+# Here is the momentum of a real convolution, after 20 steps of SGD, before and after.
+
+# %%
+torch.manual_seed(seed)
+model = s8.budgeted("bn")
+sgd = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+generator = torch.Generator(train_set.images.device).manual_seed(seed)
+model.to(train_set.images.device)
+for _, (images, labels) in zip(range(20), make_batches(train_set, recipes.S8, generator), strict=False):
+    sgd.zero_grad()
+    F.cross_entropy(model(images), labels).backward()
+    sgd.step()
+weight = model[3].weight  # of C2, as a matrix of outputs x (inputs * 9)
+momentum = sgd.state[weight]["momentum_buffer"].flatten(1)
+before, after = (torch.linalg.svdvals(m.float().cpu()) for m in (momentum, orthogonalize(momentum)))
+plots.lines({"momentum": (before / before[0]).tolist(), "after five rounds": after.tolist()},
+            "direction, the largest first", "singular value (momentum: as a part of the largest)")
+
+
+# %% [markdown]
+# After five rounds every direction counts about the same. One step of Muon for a weight of shape (outputs, inputs, k,
+# k), which counts as a matrix of outputs x (inputs x k x k). One with more rows than columns takes a longer step, by
+# the root of their ratio; that is Jordan's choice.
+
+# %%
+def muon_step(weight, gradient, buffer, lr, momentum=0.9):
+    buffer.mul_(momentum).add_(gradient)
+    matrix = (gradient + momentum * buffer).flatten(1)  # Nesterov's momentum
+    rows, columns = matrix.shape
+    weight.sub_(lr * max(1, rows / columns) ** 0.5 * orthogonalize(matrix).view_as(weight))
+
+
+by_hand, by_library = nn.Conv2d(8, 16, 1, bias=False), nn.Conv2d(8, 16, 1, bias=False)
+by_library.load_state_dict(by_hand.state_dict())
+optimizer = optim.Muon([{"params": [by_library.weight], "orthogonal": True}], lr=0.05, momentum=0.9)
+buffer = torch.zeros_like(by_hand.weight)
+with torch.no_grad():
+    for _ in range(2):
+        gradient = torch.randn_like(by_hand.weight)
+        by_library.weight.grad = gradient.clone()
+        optimizer.step()
+        muon_step(by_hand.weight, gradient, buffer, lr=0.05)
+torch.testing.assert_close(by_hand.weight, by_library.weight, rtol=1e-3, atol=1e-4)
+
+# %% [markdown]
+# The length of a step doesn't depend on the length of the gradients any more: were all of them ten times as large, the
+# steps would be the same. So Muon needs a learning rate of its own. Here all plain and 1x1 convolutions are trained by
+# it (Jordan leaves out the first and the last layer); norms stay with SGD, and so do depthwise filters, which are a
+# list of separate filters and map no channel to another.
+
+# %%
+run.claims(
+    ("Half of the momentum's directions are less than a fifth as long as the longest.",
+     (before < before[0] / 5).double().mean() >= 0.5),
+    ("After five rounds all are between 0.5 and 1.3.", 0.5 < after.min() and after.max() < 1.3),
+)
+
+
+# %% [markdown]
+# ## The network: separable, residual, shared
+#
+# Three ideas from S7.3 turn the layout of S8.2 into our network. A **depthwise separable** convolution, a 3x3 filter
+# for each channel and a 1x1 mix of the channels, costs $9 C + C^2$ weights in place of $9 C^2$, so the same budget pays
+# for more channels. **Shared weights** let C4, C5 and C6 be one convolution that is used three times. And the
+# assignment asks to add one layer to another: a **residual** block (He et al., 2016) adds its input to its output, $y =
+# x + f(x)$, so it only has to learn what to change. Its gradient has a straight way back, for $\partial y / \partial x$
+# contains a 1; the ReLU after the sum lets it through where $y$ is positive. (In S7.3 an ablation found no loss without
+# the add.)
+
+# %%
+class Block(nn.Module):
+    """One depthwise 3x3 and one 1x1 convolution, used several `times`, each time with a norm of its own."""
+
+    def __init__(self, channels, times):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(times))
+
+    def forward(self, x):
+        for norm in self.norms:
+            x = F.relu(x + norm(self.pointwise(self.depthwise(x))))
+        return x
+
+
+by_hand, by_library, x = Block(8, times=3), layers.SeparableConv(8, 8, times=3), torch.randn(2, 8, 6, 6)
+by_library.load_state_dict(by_hand.state_dict())
+torch.testing.assert_close(by_hand(x), by_library(x))
+
+# %% [markdown]
+# Two more departures from the layout. The pools take the average, and stand before the 1x1 convolution: an average and
+# a weighted sum may change places, and the sum then runs over a quarter of the pixels. And the 1x1 convolutions make
+# *more* channels, up to 160, where the layout made fewer: separable convolutions can afford them.
+
+# %%
+plots.diagram(s8.ours("bn"), shape)
+
+# %%
+tables.block_table(s8.ours("bn"), shape)
+
+# %%
+Markdown(tables.markdown("network | parameters | multiply-accumulates", [
+    (name, f"{count_parameters(make()):,}", f"{multiply_accumulates(make(), shape) / 1e6:.1f} M")
+    for name, make in {"plain convolutions (S8.2)": s8.budgeted, "ours, nothing shared": s8.unshared,
+                       "ours": s8.ours}.items()], "lrr"))
+
+# %%
+tables.full_table(s8.ours("bn"), shape)
+
+# %% [markdown]
+# ## What each ingredient brings
+#
+# ### Target
+#
+# An ablation: the recipe on a short schedule, four epochs of 15,000 images, and then each time with one ingredient
+# taken out. SGD for all weights in place of Muon, at the peak rate that was best for it on held-out images; hard
+# labels; flips by chance; no average of the weights; and nothing shared, with fewer channels to stay within the budget.
+# Five seeds each. Which one will be missed most?
+
+# %%
+make_ours = partial(s8.ours, "bn")
+short = replace(recipes.S8, epochs=4, train_images=15_000)
+random_flip = (*short.augmentation, ("flip", {"p": 0.5}))
+variants = {
+    "ours_short_sgd": (make_ours, replace(short, muon=0.0, lr=0.1)),
+    "ours_short_hard_labels": (make_ours, replace(short, label_smoothing=0.0)),
+    "ours_short_random_flip": (make_ours, replace(short, alternating_flip=False, augmentation=random_flip)),
+    "ours_short_no_ema": (make_ours, replace(short, average=0.0)),
+    "unshared_short": (partial(s8.unshared, "bn"), short),
+}
+
+# %% [markdown]
+# ### Result
+
+# %%
+whole_result, _ = run.train_or_read("ours_short", make_ours, run.recipe(short, quick_epochs=2), data, [*budget],
+                                    norm="bn")
+
+# %%
+ablated = {}
+for name, (make_network, recipe) in variants.items():
+    result, _ = run.train_or_read(name, make_network, run.recipe(recipe), data, [*budget], norm="bn")
+    ablated[name] = run.over_seeds(result)
+
+# %%
+full = published_summary("S8_norms/3_recipe", "ours_short", "bn") if preset == "quick" else run.over_seeds(whole_result)
+plots.per_seed({tables.title(row): [one["accuracy"] for one in row["results"]] for row in (full, *ablated.values())})
+
+# %%
+plots.differences({tables.title(row): difference(row, full) for row in ablated.values()},
+                  "difference from the whole recipe (points)")
+
+# %%
+Markdown(tables.difference_table([(row, full) for row in ablated.values()]))
+
+# %% [markdown]
+# ### Analysis
+#
+# Muon matters by far the most. Without it, and with a rate tuned for SGD, the network is far behind on such a short
+# schedule. The others are small: for none of them can five seeds say that the network is worse without it. The average
+# of the weights even costs a little here. It lags by some hundred steps, a fifth of so short a schedule, and the
+# weights still improve in that time.
+#
+# Why are they in the recipe then? Label smoothing and alternating flips for what they did *together* on held-out
+# images, which the table below has: without both of them the network is worse (neither was shown to help alone). And
+# EMA for what the next figure shows. It helps before the end, while the rate is high.
+#
+# Sharing weights shows no clear difference either, as in S7.3, and it takes longer, since shared layers are wider.
+
+# %%
+plots.curves({"EMA": full, "no EMA": ablated["ours_short_no_ema"]}, target=goal.limit)
+
+
+# %%
+def seconds(summary):
+    return sum(result["seconds"] for result in summary["results"]) / summary["n"]
+
+
+without_muon, without_smoothing, without_turns, without_ema, unshared = ablated.values()
+run.claims(
+    ("Without Muon the network is worse.", better(full, without_muon)),
+    ("For no other ingredient five seeds show a loss without it.",
+     not any(better(full, row) for row in (without_smoothing, without_turns, without_ema, unshared))),
+    ("The average of the weights costs a little at the end of this short schedule.", better(without_ema, full)),
+    ("After half of the epochs every run with it is ahead of the run without.",
+     all(mine["curve"][:2][-1]["test_accuracy"] > other["curve"][:2][-1]["test_accuracy"]
+         for mine, other in zip(full["results"], without_ema["results"], strict=False))),
+    ("Sharing shows no clear difference and takes more than a quarter longer.",
+     undecided(unshared, full) and seconds(full) > 1.25 * seconds(unshared)),
+)
+
+# %% [markdown]
+# ## What else was tried
+#
+# The recipe was chosen by `ideas.py` beside this notebook, on the same short schedule, and judged on 10,000 training
+# images that were held out, so that the test images have no part in the choice. In the rows of one seed a difference
+# of a point may be chance. "Both peaks" are those of SGD's rate and Muon's. Most ideas didn't help, and that belongs in
+# a report as well.
+
+# %%
+tables.ideas_table(ROOT / "S8_norms" / "results" / "ideas.json", "as it is")
+
+# %% [markdown]
+# With the other norms the same recipe was tried, and with other rates for Muon:
+
+# %%
+tables.ideas_table(ROOT / "S8_norms" / "results" / "ideas.json", "group norm", "layer norm")
+
+
+# %% [markdown]
+# One run each, so take it with care: group norm may do better with half of Muon's peak, layer norm not. S8.4 trains all
+# norms by this one recipe: it says how they do under a recipe that was chosen with batch norm, not which is best.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Write what label smoothing asks for: a list of probabilities for `classes` classes, where `label` is the true
+# one.
+
+# %% tags=["exercise"]
+def smoothed(label, classes, s):
+    ...
+
+
+check("S8.3.1", smoothed)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# def smoothed(label, classes, s):
+#     asked = [s / classes] * classes
+#     asked[label] += 1 - s
+#     return asked
+# ```
+#
+# They add up to 1, for the true class has a share of what is shared out.
+# </details>
+#
+# **2.** Images are flipped by chance, with probability 1/2. What fraction of them shows the same side in all of the
+# first four epochs?
+
+# %% tags=["exercise"]
+same_side = ...
+check("S8.3.2", same_side)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# same_side = 1 / 2**3
+# ```
+#
+# Whatever the first epoch showed, each of the next three shows the same with probability 1/2. Alternating flips make
+# that 0.
+# </details>
+#
+# **3.** How many parameters does our block have for 64 channels, with batch norm, used three times?
+
+# %% tags=["exercise"]
+block_parameters = ...
+check("S8.3.3", block_parameters)
+
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# block_parameters = 9 * 64 + 64 * 64 + 3 * 2 * 64
+# ```
+#
+# Three plain 3x3 convolutions of 64 channels would have more than 110,000.
+# </details>
+#
+# **4.** Return what becomes of one singular value `s` between 0 and 1 after so many `rounds` of the iteration.
+
+# %% tags=["exercise"]
+def push(s, rounds):
+    ...
+
+
+check("S8.3.4", push)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# def push(s, rounds):
+#     for _ in range(rounds):
+#         s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+#     return s
+# ```
+#
+# Try it with 0.01: a small value becomes about three times as large in each round, and then jumps between about 0.7 and
+# 1.1.
+# </details>
+#
+# **5.** In a chain of ten residual blocks $y = x + f(x)$ each $f$ has the slope 0.1. By which factor does a small
+# change of the first input arrive at the end?
+
+# %% tags=["exercise"]
+factor = ...
+check("S8.3.5", factor)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# factor = (1 + 0.1) ** 10
+# ```
+#
+# Without the adds it would be $0.1^{10}$, a ten-billionth: nothing would be learned at the front.
+# </details>
+#
+# ## References
+#
+# - Jordan et al., [Muon: an optimizer for hidden layers in neural networks](https://kellerjordan.github.io/posts/muon/),
+#   2024; Jordan, [94% on CIFAR-10 in 3.29 seconds on a single GPU](https://arxiv.org/abs/2404.00498), 2024: alternating
+#   flips.
+# - Szegedy et al., [Rethinking the Inception architecture](https://arxiv.org/abs/1512.00567), 2016: label smoothing.
+# - He et al., [Deep residual learning](https://arxiv.org/abs/1512.03385), 2016; Chollet,
+#   [Xception](https://arxiv.org/abs/1610.02357), 2017: separable convolutions; Lan et al.,
+#   [ALBERT](https://arxiv.org/abs/1909.11942), 2019: shared weights.
+#
+# **Next:** [S8.4 Three norms](4_three_norms.ipynb) trains the network with each norm on the full schedule.
