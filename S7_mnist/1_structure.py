@@ -17,9 +17,9 @@
 #
 # **You need** Python, and to have seen tensors and autograd of PyTorch once.
 #
-# **It takes** about five minutes of computing on two CPU cores as it stands: `preset = "quick"` trains short schedules,
-# one seed. The text speaks of the full runs over several seeds, which you see where the notebook comes with its
-# outputs.
+# **It takes** about a minute of computing on two CPU cores as it stands: with `preset = "quick"` you train the linear
+# network, and the skeleton by a loop of your own; the other results are read. The text speaks of the full runs over
+# several seeds, which you see where the notebook comes with its outputs.
 #
 # **Next** S7.2 brings the network under the budget and asks what batch norm and dropout are worth.
 
@@ -430,7 +430,7 @@ assert torch.allclose(torch.tensor(losses), torch.tensor(their_losses), rtol=1e-
 # (*one cycle*; notebook S7.3 has more): without a normalization layer the first steps are the dangerous ones.
 
 # %%
-recipe = run.recipe(Recipe(epochs=3, lr=0.03, nesterov=False, schedule="one_cycle"), quick_epochs=1)
+recipe = run.recipe(Recipe(epochs=3, lr=0.03, nesterov=False, schedule="one_cycle"))
 structure_result, _ = run.train_or_read("structure", structure, recipe, data, structure_target)
 
 # %%

@@ -17,7 +17,7 @@
 #
 # **You need** S8.1 for the norms and S8.3 for the network and its recipe.
 #
-# **It takes** about five minutes of computing on two CPU cores as it stands: `preset = "quick"` trains our network with
+# **It takes** about four minutes of computing on two CPU cores as it stands: `preset = "quick"` trains our network with
 # each norm for two epochs and reads the other results. The text speaks of the full runs over several seeds, which you
 # see where the notebook comes with its outputs.
 #
