@@ -178,8 +178,8 @@ for _, (images, labels) in zip(range(20), make_batches(train_set, recipes.S8, ge
 weight = model[3].weight  # of C2, as a matrix of outputs x (inputs * 9)
 momentum = sgd.state[weight]["momentum_buffer"].flatten(1)
 before, after = (torch.linalg.svdvals(m.float().cpu()) for m in (momentum, orthogonalize(momentum)))
-plots.lines({"momentum": (before / before[0]).tolist(), "after five rounds": after.tolist()},
-            "direction, the largest first", "singular value (momentum: as a part of the largest)")
+plots.lines({"momentum, as a part of its largest": (before / before[0]).tolist(), "after five rounds": after.tolist()},
+            "direction, the largest first", "singular value")
 
 
 # %% [markdown]
