@@ -50,7 +50,8 @@ def train(run: Experiment, make_network, recipe: Recipe, data: Data, name: str =
     """
     made, published = run.folders()
     if made == published:
-        print("not trained: preset full shows what the course publishes. Train with preset quick, or name an output")
+        print('not trained: in preset "full" it would stand among what the course publishes. Set preset = "quick", or '
+              "name a folder as output")
         return None
     try:
         network, known = look(run, make_network, recipe, data)
