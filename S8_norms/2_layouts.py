@@ -40,7 +40,7 @@ epochs: int = None  # training epochs; None: as the preset says
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 
 # %%
-import itertools
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -148,57 +148,98 @@ Markdown(tables.markdown("network | layers | parameters | multiply-accumulates",
 #
 # ### Target
 #
-# The network within the budget that has a public history, `budgeted`, exactly as its author trained it with each of the
-# norms (group norm with four groups): 20 epochs of SGD at a constant rate, batches of 512, no augmentation. At the
-# best epoch it should come within a point of the author's; and at the last one reach the goal of the session with every
-# norm.
+# The last network of each author, with each norm, as they trained it: 20 epochs without augmentation. It should end
+# within a point of what its authors report at their best epoch, or above, and reach the goal. (For the other networks
+# no test accuracy is reported.)
+#
+# The first author trains with SGD at a small constant rate, in batches of 512; group norm has four groups. The second
+# takes batches of 128, ten times the rate (but not with layer norm), dropout, and two groups. The third lets the rate
+# rise and fall in one cycle; the layer norm has no scale and shift, and so the network fewer parameters.
 
 # %%
-recipe = Recipe(epochs=20, batch_size=512, lr=0.01, nesterov=False)
-layers = {"bn": nn.BatchNorm2d, "gn": partial(nn.GroupNorm, 4), "ln": partial(nn.GroupNorm, 1)}
+first = Recipe(epochs=20, batch_size=512, lr=0.01, nesterov=False)
+second = Recipe(epochs=20, lr=0.1, nesterov=False)
+third = replace(second, schedule="one_cycle")
+networks = [
+    ("budgeted", "bn", s8.budgeted, first),
+    ("budgeted", "gn", partial(s8.budgeted, partial(nn.GroupNorm, 4)), first),
+    ("budgeted", "ln", partial(s8.budgeted, "ln"), first),
+    ("widened_input", "bn", partial(s8.widened_input, "bn", dropout=0.05), second),
+    ("widened_input", "gn", partial(s8.widened_input, "gn", dropout=0.01), second),
+    ("widened_input", "ln", partial(s8.widened_input, "ln", dropout=0.01), replace(second, lr=0.01)),
+    ("transitions", "bn", partial(s8.transitions, "bn"), third),
+    ("transitions", "gn", partial(s8.transitions, "gn"), third),
+    ("transitions", "ln", partial(s8.transitions, "ln"), replace(third, lr=0.01)),
+]
+
+# %%
 found = {}
-for norm, layer in layers.items():
-    short = 2 if norm == "bn" else None  # quick trains this one, and reads the others
-    result, _ = run.train_or_read("budgeted", partial(s8.budgeted, layer), run.recipe(recipe, quick_epochs=short), data,
-                                  [*budget, goal], norm=norm)
-    found[norm] = run.over_seeds(result)
+for name, norm, make_network, recipe in networks:
+    short = 2 if (name, norm) == ("budgeted", "bn") else None  # quick trains this one, and reads the others
+    result, _ = run.train_or_read(name, make_network, run.recipe(recipe, quick_epochs=short), data, [*budget, goal],
+                                  norm=norm)
+    found[name, norm] = run.over_seeds(result)
 
 # %% [markdown]
 # ### Result
 
 # %%
-reported = {row["norm"]: row["accuracy"] for row in run.session.baselines if row["params"] == 49_746}
-curve = {norm: summary["results"][0]["curve"] for norm, summary in found.items()}
+reported = {(row["params"], row["norm"]): row["accuracy"] for row in run.session.baselines}
+theirs = {key: reported[summary["params"], summary["norm"]] for key, summary in found.items()}
+curve = {key: summary["results"][0]["curve"] for key, summary in found.items()}
+best = {key: max(row["test_accuracy"] for row in rows) for key, rows in curve.items()}
+last = {key: rows[-1]["test_accuracy"] for key, rows in curve.items()}
 Markdown(tables.markdown(
-    "norm | its author: best epoch, % | here: best epoch, % | last epoch, % | training images, last epoch, %",
-    [(names[norm], f"{reported[norm]:.2f}", f"{max(row['test_accuracy'] for row in rows):.2f}",
-      f"{rows[-1]['test_accuracy']:.2f}", f"{rows[-1]['fit_accuracy']:.2f}") for norm, rows in curve.items()], "lrrrr"))
+    "network | norm | parameters | its authors: best epoch, % | here: best epoch, % | last epoch, % | "
+    "training images, last epoch, %",
+    [(name.replace("_", " "), names[norm], f"{summary['params']:,}", f"{theirs[name, norm]:.2f}",
+      f"{best[name, norm]:.2f}", f"{last[name, norm]:.2f}", f"{curve[name, norm][-1]['fit_accuracy']:.2f}")
+     for (name, norm), summary in found.items()], "llrrrrr"))
 
 # %%
-plots.curves({names[norm]: summary for norm, summary in found.items()}, target=goal.limit)
+plots.per_seed({tables.title(summary): [last[key]] for key, summary in found.items()},
+               marks={"its authors, best epoch": list(theirs.values())})
+
+# %% [markdown]
+# How did they get there? The first author's three runs:
+
+# %%
+plots.curves({names[norm]: found["budgeted", norm] for norm in names}, target=goal.limit)
 
 # %% [markdown]
 # ### Analysis
 #
-# With batch and layer norm the network's best epoch is a little above its author's, with group norm a point below,
-# which just misses the target; with each it reaches the goal at the last epoch. Look at the end of the curves: at a
-# constant rate the test accuracy of batch norm jumps by more than a point from one epoch to the next. So the best of
-# twenty epochs flatters a network, and reporting it means choosing on the test set. And all three overfit: they
-# classify far more of their training images correctly. A falling rate and augmentation are what S8.3 adds. Which norm
-# is ahead? One run each can't say.
+# Each of the nine reaches the goal at its last epoch. Six end within a point of what their authors report at the best
+# epoch, or above. Three don't. The first author's network with batch and with group norm is one case: look at the end
+# of the curves. At a constant rate the accuracy moves by more than a point from one epoch to the next, and the last
+# epoch isn't the best. So the best of twenty flatters a network, and reporting it means choosing on the test set. With
+# one cycle the rate falls to 0, and the last epoch is the best.
+#
+# The third author's layer norm is the other case. It is more than three points behind what is reported, and it has
+# learned its training images less well than the same network with the other norms. Its rate is a tenth of theirs, and
+# in S8.1 a rate three times as high was best for layer norm. What its author did differently we don't know: that is
+# what a report without code or seeds leaves open.
+#
+# And they overfit, most of all with one cycle and batch norm: there training and test accuracy are more than ten points
+# apart. Augmentation is what S8.3 adds. Which norm is best? These networks can't say: each norm has its own rate and
+# dropout, and each run one seed.
 
 # %%
+behind = {key: theirs[key] - last[key] for key in found}
+dropped = {key: best[key] - last[key] for key in found}
+fitted = {key: rows[-1]["fit_accuracy"] for key, rows in curve.items()}
 run.claims(
-    ("The best epoch is above the author's with batch and layer norm, and less than 1.5 points below with group norm.",
-     all(max(row["test_accuracy"] for row in curve[norm]) > reported[norm] for norm in ("bn", "ln"))
-     and 0 < reported["gn"] - max(row["test_accuracy"] for row in curve["gn"]) < 1.5),
-    ("With each norm the last epoch reaches the goal.",
-     all(rows[-1]["test_accuracy"] >= goal.limit for rows in curve.values())),
-    ("With batch norm the accuracy moves by more than a point between the last epochs.",
-     any(abs(one["test_accuracy"] - following["test_accuracy"]) > 1
-         for one, following in itertools.pairwise(curve["bn"][-5:]))),
-    ("With each norm the last epoch's accuracy on training images is more than five points higher.",
-     all(rows[-1]["fit_accuracy"] > rows[-1]["test_accuracy"] + 5 for rows in curve.values())),
+    ("Each of the nine reaches the goal at the last epoch.", min(last.values()) >= goal.limit),
+    ("Six end less than a point behind their authors' best epoch, or ahead of it.",
+     sum(points < 1 for points in behind.values()) == 6),
+    ("The others are budgeted with batch and group norm, and transitions with layer norm, by more than three points.",
+     min(behind["budgeted", "bn"], behind["budgeted", "gn"]) > 1 and behind["transitions", "ln"] > 3),
+    ("With one cycle the last epoch is the best; budgeted with batch norm loses more than two points from its best.",
+     all(dropped["transitions", norm] == 0 for norm in names) and dropped["budgeted", "bn"] > 2),
+    ("Of the three with transitions layer norm has learned its training images least.",
+     min(names, key=lambda norm: fitted["transitions", norm]) == "ln"),
+    ("With one cycle and batch norm training and test accuracy are more than ten points apart.",
+     fitted["transitions", "bn"] > last["transitions", "bn"] + 10),
 )
 
 # %% [markdown]
@@ -218,10 +259,10 @@ run.claims(
 
 # %%
 first_reported = {"bn": 80.44, "gn": 77.59}  # commit 9cd4a64 of prarthananbhat/ERA, after 15 epochs
-after_15 = {norm: curve[norm][:15][-1] for norm in first_reported}  # in quick the curve is shorter
+after_15 = {norm: curve["budgeted", norm][:15][-1] for norm in first_reported}  # in quick the curve is shorter
 Markdown(tables.markdown(
     "norm | reported at first, % | corrected, best epoch, % | here, after 15 epochs: training, % | test, %",
-    [(names[norm], f"{accuracy:.2f}", f"{reported[norm]:.2f}",
+    [(names[norm], f"{accuracy:.2f}", f"{theirs['budgeted', norm]:.2f}",
       f"{after_15[norm]['fit_accuracy']:.2f}", f"{after_15[norm]['test_accuracy']:.2f}")
      for norm, accuracy in first_reported.items()], "lrrrr"))
 

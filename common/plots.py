@@ -328,8 +328,11 @@ def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, band
 
 
 @_styled
-def per_seed(groups: dict[str, list[float]]) -> Figure:
-    """The test accuracy (percent) of every seed, a dot each, and each group's mean; a group is a model or a norm."""
+def per_seed(groups: dict[str, list[float]], marks: dict[str, list[float | None]] | None = None) -> Figure:
+    """The test accuracy (percent) of every seed, a dot each, and each group's mean; a group is a model or a norm.
+
+    `marks` are other accuracies to compare with, one a group or None, under their names: diamonds.
+    """
     fig, ax = plt.subplots(figsize=(8, 1.2 + 0.6 * len(groups)))
     names = []
     for y, (name, accuracies) in enumerate(groups.items()):
@@ -338,6 +341,9 @@ def per_seed(groups: dict[str, list[float]]) -> Figure:
         mean = statistics.fmean(accuracies)
         ax.plot([mean, mean], [y - 0.32, y + 0.32], color=COLOURS[1], linewidth=2.5, label="mean" * (y == 0))
         names.append(f"{name}\n{mean_and_deviation(accuracies)} %, n = {len(accuracies)}")
+    for name, values in (marks or {}).items():
+        there = [(value, y) for y, value in enumerate(values) if value is not None]
+        ax.plot(*zip(*there, strict=True), "D", color=COLOURS[2], markerfacecolor="none", markersize=9, label=name)
     ax.set_yticks(range(len(groups)), names)
     ax.set(xlabel="test accuracy (%)", ylim=(len(groups) - 0.5, -0.5))
     ax.ticklabel_format(useOffset=False, axis="x")

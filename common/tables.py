@@ -120,14 +120,16 @@ def describe_baseline(baseline: dict) -> str:
 def session_points(about: Session) -> list[dict]:
     """Return a session's baselines and published networks as points for `common.plots.parameters_against_accuracy`.
 
-    Of results with as many parameters and epochs, and the same norm, the most accurate stands for all: the others are
-    of other recipes, or ablations. Left out are networks of more than twice the budget or far below the goal, such as
-    the first ones of a session: they would press all that is close to the goal into a corner.
+    Of results with as many parameters and the same norm the most accurate stands for all: the others are of other
+    recipes, or ablations. Where the budget says nothing of epochs, each number of epochs has its own. Left out are
+    networks of more than twice the budget or far below the goal, such as the first ones of a session: they would press
+    all that is close to the goal into a corner.
     """
     points = [{"name": describe_baseline(baseline), "std": None, "source": True, **baseline}
               for baseline in about.baselines]
+    same = ("params", "norm") + ("epochs",) * all(limit.key != "epochs" for limit in about.budget)
     summaries = sorted(summarize_session(about.name), key=lambda summary: summary["mean"])
-    points += map(summary_point, {(s["params"], s["norm"], s["epochs"]): s for s in summaries}.values())
+    points += map(summary_point, {tuple(s[key] for key in same): s for s in summaries}.values())
     most, least = 2 * about.target("params").limit, about.goal.limit - 0.5
     return [point for point in points if point["params"] <= most and point["accuracy"] > least]
 

@@ -50,8 +50,7 @@ def train(run: Experiment, make_network, recipe: Recipe, data: Data, name: str =
     """
     made, published = run.folders()
     if made == published:
-        print('not trained: in preset "full" it would stand among what the course publishes. Set preset = "quick", or '
-              "name a folder as output")
+        print('not trained: preset full is what the course publishes. Set preset = "quick", or name a folder as output')
         return None
     try:
         network, known = look(run, make_network, recipe, data)

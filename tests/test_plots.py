@@ -185,6 +185,8 @@ def test_per_seed():
     assert list(ax.lines[0].get_xdata()) == [84.5, 84.9, 84.1]
     assert list(ax.lines[1].get_xdata()) == pytest.approx([84.5, 84.5])  # the mean's bar
     assert len({tuple(xy) for xy in plots.per_seed({"same": [99.4] * 3}).axes[0].lines[0].get_xydata()}) == 3
+    ax, = plots.per_seed({"one": [82.0], "other": [81.0], "third": [80.0]}, {"theirs": [None, 83.0, 79.5]}).axes
+    assert ax.lines[-1].get_xydata().tolist() == [[83.0, 1], [79.5, 2]] and ax.lines[-1].get_label() == "theirs"
 
 
 def test_receptive_field_growth():
