@@ -1,7 +1,7 @@
 """Ideas for the recipe of session 8, each alone on a short schedule: python -m tools ideas S8_norms, an hour.
 
-Each trains on 15,000 images for four epochs, or on 40,000 for two, and is judged on 10,000 other training images; the
-test set has no part in it. Notebooks S8.1 and S8.3 show results/ideas.json.
+Each trains on 15,000 images for four epochs, or on 40,000 for two, ten or twenty, and is judged on 10,000 other
+training images; the test set has no part in it. Notebooks S8.1, S8.3 and S8.4 show results/ideas.json.
 """
 
 from dataclasses import replace
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from common import recipes
-from common.data import hold_out, load, normalize
+from common.data import MEAN, hold_out, load, normalize
+from common.layers import Network, SeparableConv, mix
 from common.models import s8
 from common.training import Recipe
 
@@ -59,6 +60,25 @@ class SmallerFirst(nn.Module):
         return self.network(x)
 
 
+def with_widths(second: int, third: int) -> nn.Module:
+    """Our network with so many channels in the second and the third block, in place of 64 and 160."""
+    return Network(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), SeparableConv(16, 32),
+        *s8.transition(32, second, "bn"), SeparableConv(second, second, times=3),
+        *s8.transition(second, third, "bn"), SeparableConv(third, third, times=3),
+        nn.AdaptiveAvgPool2d(1), mix(third, 10),
+    )
+
+
+def with_activation(activation: type[nn.Module], model: nn.Module) -> nn.Module:
+    """The `model` with another activation than ReLU."""
+    for layer in list(model.modules()):
+        for name, child in layer.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(layer, name, activation())
+    return model
+
+
 def ours(norm: str = "bn"):
     return lambda: s8.ours(norm)
 
@@ -86,6 +106,20 @@ PEAKS = [{f"plain, {name}, peak {peak}": (network, replace(CYCLE, lr=peak)) for 
 MUON = [{f"plain, {name}, Muon, peak {peak}": (network, replace(CYCLE, lr=BEST[name], muon=peak)) for peak in peaks}
         for name, network, _, peaks in PLAIN if peaks]
 
+TEN, TWENTY = replace(recipes.S8, epochs=10), replace(recipes.S8, epochs=20)
+CUTOUT = (*recipes.S8.augmentation, ("cutout", {"size": 8, "fill": MEAN["cifar10"]}))
+
+
+def by_albumentations(name: str, **options) -> dict:
+    """What the short schedule augments with besides."""
+    return {"augmentation": (*SHORT.augmentation, ("albumentations", {"transforms": ((name, options),)}))}
+
+
+JITTER = by_albumentations("ColorJitter", brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2),
+                           hue=(-0.1, 0.1), p=0.5)
+RESIZED = by_albumentations("RandomResizedCrop", size=(32, 32), scale=(0.5, 1.0), p=0.5)
+CENTRE = by_albumentations("Affine", scale=(32 / 26, 32 / 26), p=0.1)
+
 DATA = "cifar10"
 BY_CHANCE = {"alternating_flip": False, "augmentation": (*SHORT.augmentation, ("flip", {}))}
 IDEAS = [{  # the network and its recipe; the others of a group are compared with the first
@@ -103,6 +137,9 @@ IDEAS = [{  # the network and its recipe; the others of a group are compared wit
     "dropout of channels 0.1": (lambda: with_dropout(nn.Dropout2d(0.1)), SHORT),
     "20 x 20 pixels in the first half": (lambda: SmallerFirst(2 * 15_000 // SHORT.batch_size), SHORT),
     **{f"SGD, peak {peak}": (ours(), replace(SHORT, muon=0.0, lr=peak)) for peak in (0.03, 0.1, 0.3, 1.0)},
+    "colour jitter, half of the images": (ours(), replace(SHORT, **JITTER)),
+    "resized crop, half of the images": (ours(), replace(SHORT, **RESIZED)),
+    "centre crop of 26 pixels, one image in ten": (ours(), replace(SHORT, **CENTRE)),
 }, {
     "group norm": (ours("gn"), SHORT),
     "group norm, hard labels, flip by chance": (ours("gn"), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
@@ -113,5 +150,23 @@ IDEAS = [{  # the network and its recipe; the others of a group are compared wit
     "layer norm, hard labels, flip by chance": (ours("ln"), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
     "layer norm, Muon's peak doubled": (ours("ln"), replace(SHORT, muon=0.1)),
     "layer norm, Muon's peak halved": (ours("ln"), replace(SHORT, muon=0.025)),
-}, *PEAKS, *MUON]
-SEEDS = {"as it is": 4, "hard labels": 4, "flip by chance": 4, "hard labels, flip by chance": 4}  # of others one
+}, *PEAKS, *MUON, {
+    "twenty epochs": (ours(), TWENTY),
+    "twenty epochs, cutout": (ours(), replace(TWENTY, augmentation=CUTOUT)),
+}, {
+    "ten epochs": (ours(), TEN),
+    "ten epochs, both peaks halved": (ours(), replace(TEN, lr=0.15, muon=0.025)),
+    "ten epochs, SiLU in place of ReLU": (lambda: with_activation(nn.SiLU, s8.ours()), TEN),
+    "ten epochs, hard swish in place of ReLU": (lambda: with_activation(nn.Hardswish, s8.ours()), TEN),
+    "ten epochs, 96 and 128 channels": (lambda: with_widths(96, 128), TEN),
+    "ten epochs, 112 and 112 channels": (lambda: with_widths(112, 112), TEN),
+}, {
+    "ten epochs, group norm, Muon's peak 0.025": (ours("gn"), replace(TEN, muon=0.025)),
+    "ten epochs, group norm, Muon's peak 0.0125": (ours("gn"), replace(TEN, muon=0.0125)),
+}, {
+    "ten epochs, layer norm, Muon's peak 0.025": (ours("ln"), replace(TEN, muon=0.025)),
+    "ten epochs, layer norm, Muon's peak 0.05": (ours("ln"), TEN),
+}]
+SEEDS = {"as it is": 4, "hard labels": 4, "flip by chance": 4, "hard labels, flip by chance": 4,
+         "colour jitter, half of the images": 3, "resized crop, half of the images": 3,
+         "centre crop of 26 pixels, one image in ten": 3}  # of others one

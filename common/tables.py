@@ -192,16 +192,16 @@ def ideas_table(path: Path, *starts: str) -> Markdown:
     for row in json.loads(path.read_text()):
         if not starts or row["start"] in starts:
             tried.setdefault(row["idea"], []).append(row)
-    rows = []
+    rows, has_loss = [], any("loss" in runs[0] for runs in tried.values())  # the first ideas were judged without it
     for idea, runs in tried.items():
         start, said = runs[0]["start"], ("", "")
         if idea != start:
             pairs = difference({"results": runs}, {"results": tried[start]})
             interval = f" ({pairs.low:+.2f} to {pairs.high:+.2f})" if pairs.n > 1 else ""
             said = f"{pairs.mean:+.2f}{interval}", pairs.verdict if pairs.n > 1 else "one seed"
-        accuracy, *loss = (statistics.fmean(run[key] for run in runs) for key in ("accuracy", "loss") if key in runs[0])
-        rows.append((idea, len(runs), f"{runs[0]['params']:,}", *(f"{value:.4f}" for value in loss), f"{accuracy:.2f}",
-                     *said))
-    head = (f"idea | seeds | parameters | {'held-out loss | ' * len(loss)}held-out accuracy, % "
+        measured = [f"{statistics.fmean(run['loss'] for run in runs):.4f}" if "loss" in runs[0] else ""] * has_loss
+        accuracy = statistics.fmean(run["accuracy"] for run in runs)
+        rows.append((idea, len(runs), f"{runs[0]['params']:,}", *measured, f"{accuracy:.2f}", *said))
+    head = (f"idea | seeds | parameters | {'held-out loss | ' * has_loss}held-out accuracy, % "
             "| difference with the same seeds, points | ")
-    return Markdown(markdown(head, rows, "lrrrrr"))
+    return Markdown(markdown(head, rows, "lrr" + "r" * has_loss + "rr"))

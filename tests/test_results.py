@@ -160,6 +160,9 @@ def test_ideas_are_compared_with_the_first_of_their_group(tmp_path):
     assert len(tables.ideas_table(path, "group norm").data.splitlines()) == 4
     path.write_text(json.dumps([{key: row[key] for key in row if key != "loss"} for row in rows]))
     assert "| as it is | 2 | 7,916 | 76.50 |  |  |" in tables.ideas_table(path).data
+    first = [{key: row[key] for key in row if key != "loss" or row["idea"] != "as it is"} for row in rows]
+    path.write_text(json.dumps(first))
+    assert [line.count("|") for line in tables.ideas_table(path).data.splitlines()] == [8] * 6
 
 
 # Networks in words
