@@ -141,20 +141,22 @@ Markdown(tables.markdown("network | layers | parameters | multiply-accumulates",
      f"{multiply_accumulates(make(), shape) / 1e6:.1f} M") for make in everybody], "llrr"))
 
 # %% [markdown]
-# Read it row by row. The second network saves its parameters in C1 and C4. The wide one is far over the budget, with
-# nearly half of its parameters in one convolution from 64 to 128 channels. Its authors narrowed it, then spread the
-# channels of the second block evenly, then widened C1 and padded the first two layers: that costs few parameters, and
-# twice the arithmetic. The last network has a norm after its 1x1 convolutions, too.
+# Read it row by row. The second network has fewer channels in C1 and C4, and saves most in the layers after them, which
+# have fewer inputs. The wide one is far over the budget, with nearly half of its parameters in one convolution from 64
+# to 128 channels. Its author narrowed it, then spread the channels of the second block evenly, then widened C1 and
+# padded the first two layers. Padding costs no parameters, but the two together double the arithmetic. The last network
+# has a norm after its 1x1 convolutions, too.
 #
 # ### Target
 #
-# The last network of each author, with each norm, as they trained it: 20 epochs without augmentation. It should end
-# within a point of what its authors report at their best epoch, or above, and reach the goal. (For the other networks
-# no test accuracy is reported.)
+# The last network of each author, with each norm, trained for 20 epochs as far as the reports tell how. It should end
+# within a point of what its author reports at the best epoch, or above, and reach the goal. (For the other networks no
+# test accuracy is reported.)
 #
 # The first author trains with SGD at a small constant rate, in batches of 512; group norm has four groups. The second
 # takes batches of 128, ten times the rate (but not with layer norm), dropout, and two groups. The third lets the rate
-# rise and fall in one cycle; the layer norm has no scale and shift, and so the network fewer parameters.
+# rise and fall in one cycle, with a peak for layer norm that is a tenth of the others'; that layer norm has no scale
+# and shift, and so the network fewer parameters. No run augments its images.
 
 # %%
 first = Recipe(epochs=20, batch_size=512, lr=0.01, nesterov=False)
@@ -210,15 +212,16 @@ plots.curves({names[norm]: found["budgeted", norm] for norm in names}, target=go
 # ### Analysis
 #
 # Each of the nine reaches the goal at its last epoch. Six end within a point of what their authors report at the best
-# epoch, or above. Three don't. The first author's network with batch and with group norm is one case: look at the end
-# of the curves. At a constant rate the accuracy moves by more than a point from one epoch to the next, and the last
-# epoch isn't the best. So the best of twenty flatters a network, and reporting it means choosing on the test set. With
-# one cycle the rate falls to 0, and the last epoch is the best.
+# epoch, or above. Three don't. The first author's network with batch norm is one: its best epoch is ahead of its
+# author's, but at a constant rate the accuracy goes up and down until the end, and the last epoch is more than two
+# points below the best. So the best of twenty flatters a network, and reporting it means choosing on the test set. With
+# one cycle the rate falls to 0, and the last epoch is the best. With group norm that explains less than half: there
+# even the best epoch stays a point behind.
 #
-# The third author's layer norm is the other case. It is more than three points behind what is reported, and it has
-# learned its training images less well than the same network with the other norms. Its rate is a tenth of theirs, and
-# in S8.1 a rate three times as high was best for layer norm. What its author did differently we don't know: that is
-# what a report without code or seeds leaves open.
+# The third author's layer norm is more than three points behind, and it has learned its training images less well than
+# the same network with the other norms. In S8.1 layer norm was best at a peak three times as high, so the rate may be
+# too low; we haven't tried another. What was different there we don't know: that is what a report without code or seeds
+# leaves open.
 #
 # And they overfit, most of all with one cycle and batch norm: there training and test accuracy are more than ten points
 # apart. Augmentation is what S8.3 adds. Which norm is best? These networks can't say: each norm has its own rate and
@@ -254,8 +257,9 @@ run.claims(
 # ```
 #
 # The test images were training images. The author found it and corrected the page. Below are the two sets of numbers,
-# and what this notebook's runs say after as many epochs as the first had. (With group norm the two hardly differ: but
-# the first is that of 15 epochs, the corrected one the best of 20.)
+# and what this notebook's runs say after as many epochs as the first had. For both norms the first number (commit
+# 9cd4a64) stands after 15 epochs, and the corrected one at the best of 20: so they are nearer to each other than they
+# would be after equally many.
 
 # %%
 first_reported = {"bn": 80.44, "gn": 77.59}  # commit 9cd4a64 of prarthananbhat/ERA, after 15 epochs
@@ -267,7 +271,7 @@ Markdown(tables.markdown(
      for norm, accuracy in first_reported.items()], "lrrrr"))
 
 # %% [markdown]
-# What was reported at first lies between our test and our training accuracy. Two signs gave it away. The log says
+# What was reported at first lies between our test and our training accuracy. Two signs could have told. The log says
 # `Accuracy: 40221/50000 (80.44%)`, and there are 10,000 test images. And in the log training and test accuracy are
 # nearly equal in every epoch, for a network without dropout, augmentation or weight decay.
 
@@ -282,10 +286,10 @@ run.claims(
 # %% [markdown]
 # ## What does a narrow transition cost?
 #
-# The networks above differ in many things at once, so they don't show what any single one is worth. A clean comparison
-# changes one: the network `plain` of S8.1, once with 16 channels in both of its transitions and once with 8, each
-# trained for the same two epochs of SGD and one cycle. (Its C6 has no padding, so its receptive field ends at 68 pixels
-# in place of 72.)
+# The networks above differ in many things at once, so they don't show what any single one is worth. A cleaner
+# comparison changes one: the network `plain` of S8.1, once with 16 channels in both of its transitions and once with 8,
+# each trained for the same two epochs of SGD and one cycle. (Its C6 has no padding, so its receptive field ends at 68
+# pixels in place of 72.)
 
 # %%
 def with_transitions(channels):
@@ -302,9 +306,9 @@ tables.summary_table([wide, narrow])
 Markdown(tables.difference_table([(wide, narrow)]))
 
 # %% [markdown]
-# With sixteen channels the network is better. A likely reason: all that the later layers learn about an image has to
-# pass through the transition. But it has more parameters as well, and what they would gain elsewhere this comparison
-# doesn't show.
+# After two epochs the network with sixteen channels is better. A likely reason: all that the later layers learn about
+# an image has to pass through the transition. But it has more parameters as well, and whether they would have gained as
+# much in another layer this comparison doesn't show.
 
 # %%
 run.claims(
