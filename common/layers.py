@@ -101,24 +101,25 @@ class SeparableConv(nn.Module):
     """A 3x3 convolution split in two: one 3x3 filter a channel (depthwise), then a 1x1 mix of the channels.
 
     It costs 9 x inputs + inputs x outputs weights instead of 9 x inputs x outputs; see Chollet, "Xception", 2017. A
-    norm and ReLU follow. Where the shape of the map stays, the input is added before ReLU. The same weights may be
-    used several `times` in a row, each time with a norm of its own.
+    norm and an activation (ReLU, or a layer made by `activation()`) follow. Where the shape of the map stays, the input
+    is added before the activation. The same weights may be used several `times` in a row, each time with a norm of its
+    own.
     """
 
     def __init__(self, inputs: int, outputs: int, norm: str = "bn", times: int = 1, stride: int = 1,
-                 dilation: int = 1):
+                 dilation: int = 1, activation: Callable[[], nn.Module] = nn.ReLU):
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=dilation, dilation=dilation, groups=inputs,
                                    bias=False)
         self.pointwise = mix(inputs, outputs)
         self.norms = nn.ModuleList(make_norm(norm, outputs) for _ in range(times))
-        self.relu = nn.ReLU()
+        self.activation = activation()
         self.residual = inputs == outputs and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
         for norm in self.norms:
             y = norm(self.pointwise(self.depthwise(x)))
-            x = self.relu(x + y if self.residual else y)
+            x = self.activation(x + y if self.residual else y)
         return x
 
 

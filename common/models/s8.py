@@ -98,12 +98,12 @@ def transitions(norm: str = "bn") -> Network:
     )
 
 
-def transition(inputs: int, outputs: int, norm: str) -> list[nn.Module]:
-    """A pool and a 1x1 convolution with a norm and ReLU.
+def transition(inputs: int, outputs: int, norm: str, activation: Callable[[], nn.Module] = nn.ReLU) -> list[nn.Module]:
+    """A pool and a 1x1 convolution with a norm and an activation.
 
     It averages first and mixes then: the result is the same as the other way round, at a quarter of the work.
     """
-    return [nn.AvgPool2d(2), mix(inputs, outputs), make_norm(norm, outputs), nn.ReLU()]
+    return [nn.AvgPool2d(2), mix(inputs, outputs), make_norm(norm, outputs), activation()]
 
 
 def ours(norm: str = "bn") -> Network:
@@ -130,4 +130,17 @@ def unshared(norm: str = "bn") -> Network:
         *transition(48, 96, norm),
         *(SeparableConv(96, 96, norm) for _ in range(3)),
         nn.AdaptiveAvgPool2d(1), mix(96, 10),
+    )
+
+
+def ours_wider(norm: str = "bn") -> Network:
+    """Ours with SiLU, and with a wider second block for a narrower third: 47,232 parameters."""
+    return Network(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.SiLU(),
+        SeparableConv(16, 32, norm, activation=nn.SiLU),
+        *transition(32, 96, norm, nn.SiLU),
+        SeparableConv(96, 96, norm, times=3, activation=nn.SiLU),
+        *transition(96, 128, norm, nn.SiLU),
+        SeparableConv(128, 128, norm, times=3, activation=nn.SiLU),
+        nn.AdaptiveAvgPool2d(1), mix(128, 10),
     )
