@@ -9,12 +9,19 @@
 # ---
 
 # %% [markdown]
-# # S9.1 Five convolutions: what each sees and what it costs
+# # S9.1 Convolutions: what each sees and what it costs
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/1_convolutions.ipynb)
 #
-# Standard, strided, dilated, depthwise separable and 1x1: five ways to make one map from another. They differ in what
-# an output pixel sees, in how many weights they have and in how much they compute. No training here; everything is
-# exact, and takes seconds.
+# **You will learn** what a stride, a dilation, groups and a depthwise separable convolution change: what an output
+# pixel sees, how many weights that takes, and what it costs in multiplications and in seconds, which isn't the same.
+#
+# **You need** S7.1: convolution, receptive field, multiply-accumulates. The assignment of this session: CIFAR-10
+# without max-pooling, with fewer than 200,000 parameters, a depthwise separable and a dilated convolution, and a
+# receptive field of more than 44 pixels.
+#
+# **It takes** a minute of computing on two CPU cores. Nothing is trained here.
+#
+# **Next** S9.2 is about images: albumentations, and whether they help.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
 # @title Set-up: find the course, or fetch it where only this notebook is
@@ -33,66 +40,196 @@ epochs: int = None  # training epochs; None: as the preset says
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 
 # %%
-from collections import OrderedDict
-
 import torch
+import torch.nn.functional as F
 from IPython.display import Markdown
 from torch import nn
+from torch.utils.benchmark import Timer
 
-from common import anatomy, experiment, plots, tables
+from common import anatomy, data, experiment, plots, tables
+from common.exercises import check
+from common.models import s9
+from common.pretrained import pretrained
 from common.receptive_field import receptive_field, window
 
 run = experiment.start("S9_advanced_conv", "1_convolutions", preset, seed, epochs, output)
-torch.manual_seed(seed)
+device = "cuda" if torch.cuda.is_available() else "cpu"
 inputs, outputs, side = 32, 64, 32
+shape = (inputs, side, side)
+
 
 # %% [markdown]
-# ## What they cost
+# ## The depthwise separable convolution
 #
-# All five make 64 channels of 32, from a map of 32 x 32 pixels. A 3x3 convolution has 9 x 32 weights for each of its 64
-# outputs, and uses each weight once for every output pixel. The others save in different places: a stride leaves out
-# output pixels, the separable one takes the 3x3 window and the mixing of channels apart, and 1x1 has no window at all.
-# A dilation saves nothing; it moves the nine weights apart.
+# A 3x3 convolution does two things at once: it looks at a window of 3 x 3 pixels, and it mixes all input channels. For
+# $I$ inputs and $O$ outputs that takes $9 I O$ weights. A **depthwise separable** convolution does one after the other.
+# First one 3x3 filter for each channel by itself (depthwise), then a 1x1 convolution that mixes the channels
+# (pointwise): $9 I + I O$ weights. Here it is by hand.
 
 # %%
-separable = OrderedDict(depthwise=nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
-                        pointwise=nn.Conv2d(inputs, outputs, 1, bias=False))
+def depthwise(x, filters):
+    """One 3x3 filter (C, 3, 3) for each channel of the maps x (N, C, H, W), with a border of zeros."""
+    bordered = F.pad(x, (1, 1, 1, 1))
+    height, width = x.shape[2:]
+    return sum(filters[:, row, col, None, None] * bordered[:, :, row:row + height, col:col + width]
+               for row in range(3) for col in range(3))
+
+
+def pointwise(x, weights):
+    """A weighted sum of the channels at each position; weights (O, C)."""
+    return torch.einsum("oc,nchw->nohw", weights, x)
+
+
+x = torch.randn(2, 4, 6, 6)
+by_library = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False), nn.Conv2d(4, 8, 1, bias=False))
+by_hand = pointwise(depthwise(x, by_library[0].weight[:, 0]), by_library[1].weight[:, :, 0, 0])
+torch.testing.assert_close(by_hand, by_library(x))
+
+# %% [markdown]
+# What is that worth? Divide the one by the other:
+#
+# $$\frac{9 I + I O}{9 I O} = \frac{1}{O} + \frac{1}{9}$$
+#
+# The number of inputs cancels out. The second term is the 1x1 convolution, a ninth of the 3x3, and stays; the first one
+# is the depthwise part and vanishes as channels increase. And in between? With $g$ **groups** a convolution mixes the
+# channels of each group only, and has $9 I O / g$ weights; as many groups as channels make it depthwise. How many times
+# fewer weights do you expect of the separable convolution at 512 channels?
+
+# %%
+channels = [16, 32, 64, 128, 256, 512]
+
+
+def share(layer, n):
+    return anatomy.count_parameters(layer) / (9 * n * n)
+
+
+separable = {n: share(nn.Sequential(nn.Conv2d(n, n, 3, groups=n, bias=False), nn.Conv2d(n, n, 1, bias=False)), n)
+             for n in channels}
+shares = {"depthwise separable": separable,
+          **{f"{groups} groups": {n: share(nn.Conv2d(n, n, 3, groups=groups, bias=False), n) for n in channels}
+             for groups in (2, 4, 8)}}
+plots.against({name: {n: [100 * part] for n, part in found.items()} for name, found in shares.items()},
+              "channels, in and out", "weights, % of a plain 3x3", lines={"1/9": dict.fromkeys(channels, 100 / 9)})
+
+# %% [markdown]
+# The separable convolution soon comes close to a ninth, and no number of channels takes it below that. Eight groups are
+# cheap as well, but no weight leads from one group to another: the next layer has to mix them.
+#
+# ## What they cost
+#
+# All make 64 channels of 32, from a map of 32 x 32 pixels. A 3x3 convolution has $9 \cdot 32$ weights for each of its
+# 64 outputs, and uses each weight once for every output pixel. A **stride** of 2 leaves out every other row and column
+# of the output. A **dilation** of 2 moves the nine weights apart and leaves a gap of one pixel between neighbours.
+#
+# Multiplications are counted on paper (forward only); a student waits for seconds. So here is both: beside the counts
+# the time of one step, forward and back, for 64 images on the machine that ran this notebook. Before you look: the
+# separable convolution multiplies nearly eight times less than the 3x3. How many times faster will it be?
+
+# %%
 convolutions = {
     "3x3": nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
     "3x3, stride 2": nn.Conv2d(inputs, outputs, 3, padding=1, stride=2, bias=False),
     "3x3, dilation 2": nn.Conv2d(inputs, outputs, 3, padding=2, dilation=2, bias=False),
-    "depthwise separable": nn.Sequential(separable),
+    "3x3, 8 groups": nn.Conv2d(inputs, outputs, 3, padding=1, groups=8, bias=False),
+    "depthwise separable": nn.Sequential(nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+                                         nn.Conv2d(inputs, outputs, 1, bias=False)),
     "1x1": nn.Conv2d(inputs, outputs, 1, bias=False),
 }
-standard = convolutions["3x3"]
-shape = (inputs, side, side)
-rows = []
-for name, layer in convolutions.items():
-    out = tuple(layer(torch.zeros(1, *shape)).shape[1:])
-    macs = anatomy.multiply_accumulates(layer, shape)
-    rows.append(f"| {name} | {' x '.join(map(str, out))} | {anatomy.count_parameters(layer):,} | {macs / 1e6:.2f} "
-                f"| {macs / anatomy.multiply_accumulates(standard, shape):.0%} |")
-Markdown("\n".join(["| convolution | output, C x H x W | parameters | million multiply-accumulates | of the 3x3 |",
-                    "| --- | --- | ---: | ---: | ---: |", *rows]))
+
+
+def step(layer, images):
+    layer(images).sum().backward()
+
+
+def milliseconds(layer):
+    """The median time of a step for 64 maps; Timer repeats it, and waits for a GPU."""
+    layer = layer.to(device, memory_format=torch.channels_last)
+    images = torch.randn(64, *shape, device=device).to(memory_format=torch.channels_last).requires_grad_()
+    timer = Timer("step(layer, images)", globals={"step": step, "layer": layer, "images": images},
+                  num_threads=torch.get_num_threads())
+    return 1000 * timer.blocked_autorange(min_run_time=0.1 if preset == "smoke" else 1).median
+
+
+macs = {name: anatomy.multiply_accumulates(layer, shape) for name, layer in convolutions.items()}
+times = {name: milliseconds(layer) for name, layer in convolutions.items()}
+head = "convolution | parameters | multiply-accumulates | of the 3x3 | milliseconds a step | of the 3x3"
+Markdown(tables.markdown(head, [
+    (name, f"{anatomy.count_parameters(layer):,}", f"{macs[name] / 1e6:.2f} M", f"{macs[name] / macs['3x3']:.0%}",
+     f"{times[name]:.1f}", f"{times[name] / times['3x3']:.0%}") for name, layer in convolutions.items()], "lrrrrr"))
+
+# %% [markdown]
+# None of them saves as much time as arithmetic. Eight groups and the separable convolution both multiply about an
+# eighth as often as the 3x3, and look at how much longer they take than an eighth of its time. The maps have to be read
+# and written, whatever is multiplied. And the libraries are made for large matrices: a convolution that is cut into
+# many small ones uses them badly. A count of multiplications shows none of that. **Measure seconds before you call a
+# network fast.** Parameters are another matter: they are what this session counts.
+
+# %%
+run.claims(
+    ("The separable convolution multiplies less than a sixth as often as the 3x3.",
+     macs["depthwise separable"] < macs["3x3"] / 6),
+    ("Its share of the 3x3's time is more than one and a half times its share of the multiplications.",
+     times["depthwise separable"] / times["3x3"] > 1.5 * macs["depthwise separable"] / macs["3x3"]),
+    ("With eight groups it is even more than twice its share.",
+     times["3x3, 8 groups"] / times["3x3"] > 2 * macs["3x3, 8 groups"] / macs["3x3"]),
+    ("A dilation changes neither parameters nor multiplications.",
+     macs["3x3, dilation 2"] == macs["3x3"] and anatomy.count_parameters(convolutions["3x3, dilation 2"])
+     == anatomy.count_parameters(convolutions["3x3"])),
+)
 
 # %% [markdown]
 # ## What one output pixel sees
 #
-# Its *footprint*: the input pixels on which it depends, found by the gradient. A stride doesn't change what a pixel
-# sees, only how far its neighbour is. The dilated convolution sees as far as a 5x5, through nine holes. (The weights
-# are random: the darker a pixel, the more it counts here.)
+# Its **footprint**: the input pixels on which it depends, found by the gradient. (The weights are random: the darker a
+# pixel, the more it counts here.) The square around a footprint is the **window**. The dilated convolution has the
+# window of a 5x5 and looks at nine of its pixels. (A convolution with groups has the footprint of the plain 3x3.)
 
 # %%
-plots.footprints({name: window(layer, shape) for name, layer in convolutions.items()})
+for layer in convolutions.values():
+    layer.cpu()
+plots.footprints({name: window(layer, shape) for name, layer in convolutions.items() if name != "3x3, 8 groups"})
+
+
+# %% [markdown]
+# The stride looks like the plain 3x3: a pixel sees the same. What changes is how far its *neighbour* is. Here are the
+# footprints of two outputs side by side.
+
+# %%
+def sees(layer, row, col):
+    """The input pixels on which the output at (row, col) depends, as a mask."""
+    x = torch.ones(1, *shape, requires_grad=True)
+    gradient, = torch.autograd.grad(layer(x)[0, :, row, col].sum(), x)
+    return gradient[0].abs().sum(0) > 0
+
+
+neighbours = {name: (sees(convolutions[name], 8, 8), sees(convolutions[name], 8, 9))
+              for name in ("3x3", "3x3, stride 2", "3x3, dilation 2", "1x1")}
+plots.neighbours(neighbours)
+
+# %% [markdown]
+# With a stride the two overlap in one column; with a dilation they have no pixel in common, though their windows
+# overlap. Remember that for the checkerboard below.
+
+# %%
+common_pixels = {name: int((one & other).sum()) for name, (one, other) in neighbours.items()}
+run.claims(
+    ("Neighbours share six pixels with the 3x3, three with a stride of 2.",
+     common_pixels["3x3"] == 6 and common_pixels["3x3, stride 2"] == 3),
+    ("With a dilation of 2 they share none.", common_pixels["3x3, dilation 2"] == 0),
+)
 
 
 # %% [markdown]
 # ## How far a stack of them sees
 #
-# Four layers of each. A stride doubles the *jump*, the distance on the input between two neighbouring output pixels,
-# so that everything after it takes twice as large steps: the view grows exponentially. With dilation it is made to
-# grow by hand: with dilations of 1, 2, 4, 8 the curve is that of the strides, point for point. 1x1 convolutions see
-# one pixel for ever.
+# Four layers of each. A stride doubles the **jump**, the distance on the input between two neighbouring output pixels,
+# so all later layers take steps twice as large: the receptive field grows exponentially. With dilations it can be made
+# to grow so: with dilations of 1, 2, 4, 8 the curve is that of the strides, point for point. A stack of 1x1
+# convolutions never sees more than one pixel.
+#
+# The table below the figure is the arithmetic of S7.1 with one more column. A kernel of $k$ pixels with dilation $d$
+# spans
+# $d (k - 1) + 1$ pixels, its *effective kernel*; the field grows by (effective kernel - 1) x jump in each layer.
 
 # %%
 def stack(*layers: dict) -> nn.Sequential:
@@ -117,10 +254,9 @@ tables.receptive_field_table(fields["dilations 1, 2, 4, 8"])
 # %% [markdown]
 # ## The checkerboard
 #
-# Dilations of 2 on top of each other look only at every second pixel, for ever: each output pixel knows a part of
-# its window, its neighbour knows another part, and the two never meet. With dilations of 1, 2, 3 a stack sees as
-# far and leaves no hole. After Wang et al., "Understanding Convolution for Semantic Segmentation",
-# 2018.
+# Dilations of 2 on top of each other look at every second pixel only. Each output pixel knows a part of its window, its
+# neighbour knows another part, and the two never meet. With dilations of 1, 2, 3 a stack sees as far and leaves no hole
+# (Wang et al., 2018).
 
 # %%
 boards = {f"dilations {', '.join(map(str, dilations))}": stack(*({"dilation": d} for d in dilations))
@@ -129,17 +265,178 @@ footprints = {name: window(layers, (1, 64, 64)) for name, layers in boards.items
 plots.footprints(footprints, size=15)
 
 # %%
-rows = []
-for name, seen in footprints.items():
-    pixels, width = int((seen > 0).sum()), receptive_field(boards[name], (1, 64, 64))[-1].rf_out
-    rows.append(f"| {name} | {width} x {width} | {pixels} | {pixels / width**2:.0%} |")
-Markdown("\n".join(["| three layers | window, pixels | pixels seen | of the window |", "| --- | ---: | ---: | ---: |",
-                    *rows]))
+seen = {name: (int((found > 0).sum()), receptive_field(boards[name], (1, 64, 64))[-1].rf_out)
+        for name, found in footprints.items()}
+Markdown(tables.markdown("three layers | window, pixels | pixels seen | of the window", [
+    (name, f"{width} x {width}", pixels, f"{pixels / width**2:.0%}")
+    for name, (pixels, width) in seen.items()], "lrrr"))
+
+# %%
+run.claims(
+    ("Dilations 2, 2, 2 and 1, 2, 3 have a window of the same size.",
+     seen["dilations 2, 2, 2"][1] == seen["dilations 1, 2, 3"][1]),
+    ("The first sees less than a third of it, the second all of it.",
+     seen["dilations 2, 2, 2"][0] < seen["dilations 2, 2, 2"][1] ** 2 / 3
+     and seen["dilations 1, 2, 3"][0] == seen["dilations 1, 2, 3"][1] ** 2),
+)
 
 # %% [markdown]
-# ## What follows for the session
+# ## What a trained network looks at
 #
-# - A separable convolution keeps the mix of the channels and pays for the window once a channel: the more channels,
-#   the smaller the window's share.
-# - A stride in place of a max-pool is a layer that learns what to keep, and all that comes after it costs a quarter.
-# - A dilation sees as far as a stride would make the next layer see, and keeps all positions: nothing is saved.
+# All that was the *theoretical* receptive field: the pixels that can have an influence. How much influence do they
+# have? The **effective receptive field** (Luo et al., 2016) is the size of the gradient of one position of a map with
+# respect to each input pixel, averaged over images. Take the last map of C3 in the network of S9.4: a position there
+# can see 51 x 51 pixels, more than the image has. (C1 to C4 are the network's four blocks, and C3 ends with its ninth
+# layer; S9.4 has the table.) Bright is a large gradient here. Where will most of it be? And does training widen the
+# field or narrow it?
+
+# %%
+test_set = data.load("cifar10")[1]
+images = data.normalize(test_set.images[:200].cpu() / 255, "cifar10")
+
+
+def effective_field(network, layers, images):
+    """How strongly the central position after so many layers depends on each input pixel, a map (H, W)."""
+    x = images.clone().requires_grad_()
+    maps = nn.Sequential(*list(network)[:layers]).eval()(x)
+    centre = maps.shape[2] // 2
+    gradient, = torch.autograd.grad(maps[:, :, centre, centre].sum(), x)
+    return gradient.abs().sum(1).mean(0)
+
+
+trained = pretrained("S9_advanced_conv/4_ours", "ours").cpu()
+torch.manual_seed(seed)
+fields = {"untrained": effective_field(s9.ours(), 9, images), "trained": effective_field(trained, 9, images)}
+plots.maps(torch.stack(list(fields.values())), list(fields))
+
+
+# %%
+def pixels_with(field, part):
+    """The fewest pixels that hold this part of the field."""
+    largest_first = field.flatten().sort(descending=True).values.cumsum(0)
+    return int((largest_first < part * field.sum()).sum()) + 1
+
+
+half = {name: pixels_with(field, 0.5) for name, field in fields.items()}
+Markdown(tables.markdown("network | pixels that hold half of the gradient | of the image", [
+    (name, pixels, f"{pixels / 1024:.0%}") for name, pixels in half.items()], "lrr"))
+
+# %% [markdown]
+# Before training a few central pixels hold half of the gradient: many ways lead through the network to them, and few to
+# the outer ones. Training widens the field: the network has learned to look further. It is still far from even. So the
+# receptive field above 44 that the assignment asks for says what a position *can* see, and little about what it looks
+# at.
+
+# %%
+run.claims(
+    ("Half of the gradient comes from less than a third of the image, trained or not.",
+     all(pixels < 1024 / 3 for pixels in half.values())),
+    ("Training widens the effective field: half of the gradient needs more than twice as many pixels.",
+     half["trained"] > 2 * half["untrained"]),
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** From how many outputs on does a separable convolution have at least eight times fewer weights than a plain 3x3?
+
+# %% tags=["exercise"]
+outputs_needed = ...
+check("S9.1.1", outputs_needed)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# outputs_needed = 72
+# ```
+#
+# $1/O + 1/9 \le 1/8$ holds from $O = 72$ on. It never reaches nine times fewer.
+# </details>
+#
+# **2.** How many weights does a 3x3 convolution from 64 channels to 128 have with 8 groups, without bias?
+
+# %% tags=["exercise"]
+grouped_weights = ...
+check("S9.1.2", grouped_weights)
+
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# grouped_weights = 9 * 64 * 128 // 8
+# ```
+#
+# Each of the 128 outputs looks at its group's 8 inputs only.
+# </details>
+#
+# **3.** Along one row, a 3x3 convolution with dilation $d$ looks at the places $-d$, 0 and $d$ from its own; in a stack
+# these steps add up. Write a function that returns how many different pixels of a row a stack with these `dilations`
+# sees.
+
+# %% tags=["exercise"]
+def pixels_in_a_row(dilations):
+    ...
+
+
+check("S9.1.3", pixels_in_a_row)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# def pixels_in_a_row(dilations):
+#     seen = {0}
+#     for d in dilations:
+#         seen = {pixel + offset for pixel in seen for offset in (-d, 0, d)}
+#     return len(seen)
+# ```
+#
+# With (2, 2, 2) that is 7 of 13.
+# </details>
+#
+# **4.** Dilations of 1, 2, 4, 8 see 31 pixels of a row, without a gap. Find four others that do, with no two alike.
+
+# %% tags=["exercise"]
+four_dilations = ...
+check("S9.1.4", four_dilations)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# four_dilations = (1, 2, 3, 9)
+# ```
+#
+# They have to add up to 15, for the window is $1 + 2 \cdot 15$. Their order doesn't matter. Another answer is (1, 3, 5,
+# 6).
+# </details>
+#
+# **5.** A layer in the middle of a network has a stride of 2. You take the stride away, and give all later 3x3 layers a
+# dilation of 2 in its place, so that they see as far as before. How many times as many multiplications do these later
+# layers have now? (Think of the size of their maps.)
+
+# %% tags=["exercise"]
+times_as_many = ...
+check("S9.1.5", times_as_many)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# times_as_many = 4
+# ```
+#
+# Their maps are twice as high and twice as wide. S9.4 trains such a network: is it worth that?
+# </details>
+#
+# ## References
+#
+# - Chollet, [Xception](https://arxiv.org/abs/1610.02357), 2017: depthwise separable convolutions.
+# - Yu and Koltun, [Multi-scale context aggregation by dilated convolutions](https://arxiv.org/abs/1511.07122), 2016.
+# - Wang et al., [Understanding convolution for semantic segmentation](https://arxiv.org/abs/1702.08502), 2018: the
+#   checkerboard.
+# - Luo et al., [Understanding the effective receptive field](https://arxiv.org/abs/1701.04128), 2016.
+#
+# **Next:** [S9.2 Augmentation](2_augmentation.ipynb).

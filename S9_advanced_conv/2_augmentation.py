@@ -9,13 +9,17 @@
 # ---
 
 # %% [markdown]
-# # S9.2 Augmentation: three transforms, by albumentations and by ourselves
+# # S9.2 Augmentation: three transforms, their price, and when they cost accuracy
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/2_augmentation.ipynb)
 #
-# A network that sees the same 50,000 images again and again learns them by heart. Mirrored, moved and partly covered
-# images are new ones, for nothing but time: how much time is this notebook's question. The three transforms of the
-# brief by the library albumentations, an image at a time on the CPU, and the same three as arithmetic on a whole
-# batch.
+# **You will learn** the three transforms that the assignment asks for, by the library albumentations and by hand; what
+# they cost in time; and why they cost accuracy on a short schedule.
+#
+# **You need** S7.3 for what augmentation is, and S8.3 for the recipe.
+#
+# **It takes** a minute of computing on two CPU cores. Nothing is trained here; the results of S9.4 are read.
+#
+# **Next** S9.3 looks at the network from which the session began.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
 # @title Set-up: find the course, or fetch it where only this notebook is
@@ -34,101 +38,243 @@ epochs: int = None  # training epochs; None: as the preset says
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 
 # %%
-import statistics
-import time
-
 import torch
 from IPython.display import Markdown
+from torch.utils.benchmark import Timer
 
-from common import experiment, plots
+from common import augmentation, experiment, plots, tables
 from common.augmentation import BRIEF, BRIEF_BATCHED, augment
+from common.claims import better
 from common.data import MEAN
+from common.exercises import check
+from common.results import published_summary
 
 run = experiment.start("S9_advanced_conv", "2_augmentation", preset, seed, epochs, output)
-train_set, _ = run.data("cifar10")
+data = train_set, test_set = run.data("cifar10")
 generator = torch.Generator(train_set.images.device).manual_seed(seed)
+images = train_set.images / 255
 
 # %% [markdown]
 # ## The three transforms
 #
-# `HorizontalFlip` mirrors half of the images. `ShiftScaleRotate` moves half of them by up to a tenth of the side, makes
-# them up to a tenth larger or smaller and turns them by up to 10 degrees. `CoarseDropout` covers a square of 16 x 16
-# pixels, a quarter of the image, again in half of them. What is covered, and what comes in at the border, has the
-# colour of the data set's mean: after normalization it is nearly zero.
+# The list below is what albumentations is told. Each transform is applied to half of the images (`p`), independently of
+# the others. `HorizontalFlip` mirrors them. `ShiftScaleRotate` shifts them by up to a tenth of the side, makes them up
+# to a tenth larger or smaller and turns them by up to 10 degrees. `CoarseDropout` covers a square of 16 x 16 pixels, a
+# quarter of the image. `fill` is the colour of a hole and of what is shifted in from outside. Two images, ten draws
+# each:
+
+# %%
+for _, options in BRIEF:
+    print(*options["transforms"], sep="\n")
+chosen = torch.tensor([4, 7])
+plots.samples(augment(images[chosen].repeat_interleave(10, 0), generator, BRIEF),
+              train_set.labels[chosen].repeat_interleave(10), train_set.classes, rows=2, title="ten draws of each")
+
+
+# %% [markdown]
+# Would you know the car in each of them? That is the test of an augmentation: the label must stay right.
 #
-# A trap: albumentations is given bytes, so that a fill of 0.47, meant as the mean, is black. The mean in bytes:
-
-# %%
-print("mean, of 1:  ", *(f"{value:.4f}" for value in MEAN["cifar10"]))
-print("mean, of 255:", *(round(255 * value) for value in MEAN["cifar10"]))
-measured = (train_set.images / 255).mean((0, 2, 3))
-print("measured on the training images at hand:", *(f"{value:.4f}" for value in measured))
-
-# %%
-for step, options in BRIEF:
-    print(step, *options["transforms"], sep="\n  ")
-print(*BRIEF_BATCHED, sep="\n")
-
-# %% [markdown]
-# ## Before and after
-
-# %%
-count = 10
-before = train_set.images[:count] / 255
-labels = train_set.labels[:count]
-plots.samples(before, labels, train_set.classes, rows=1, title="before")
-
-# %%
-again = before.repeat(3, 1, 1, 1)
-plots.samples(augment(again, generator, BRIEF), labels.repeat(3), train_set.classes, rows=3,
-              title="by albumentations, drawn three times")
-
-# %%
-plots.samples(augment(again, generator, BRIEF_BATCHED), labels.repeat(3), train_set.classes, rows=3,
-              title="by the batch, drawn three times")
-
-# %% [markdown]
-# ## The same distribution?
+# ## Cutout by hand
 #
-# The draws differ, what they are drawn from should not. A mark of many augmented copies of one image is their mean. Two
-# such means differ even when both are drawn by albumentations: that is the yardstick. (`tests/test_augmentation.py`
-# measures more: it recovers flip, shift, scale, angle and hole from thousands of images, one by one, and compares. It
-# showed that `ShiftScaleRotate` scales width and height by factors of their own, and moves by whole pixels only.)
+# `CoarseDropout` with one hole is **cutout** (DeVries and Taylor, 2017). A network can't rely on one part of a thing
+# when that part is often covered. It is four lines: choose a corner, and fill the square.
 
 # %%
-copies = before[:1].expand(2048 if preset != "smoke" else 128, -1, -1, -1)
-first, second, ours = (augment(copies, generator, steps).mean(0) for steps in (BRIEF, BRIEF, BRIEF_BATCHED))
-print(f"largest difference of two mean images, both by albumentations: {(first - second).abs().max():.3f} of 1")
-print(f"one by albumentations, one by the batch:                       {(first - ours).abs().max():.3f} of 1")
+def cutout(image, top, left, size=16, fill=MEAN["cifar10"]):
+    """The image (C, H, W) with a square of one colour."""
+    image = image.clone()
+    image[:, top:top + size, left:left + size] = torch.tensor(fill, device=image.device)[:, None, None]
+    return image
+
+
+ten = images[:10]
+by_course = augmentation.cutout(ten, generator.clone_state(), size=16, fill=MEAN["cifar10"])
+same_draws = generator.clone_state()  # a copy, which draws the same numbers again
+tops, lefts = (torch.randint(32 - 16 + 1, (10, 1), generator=same_draws, device=images.device) for _ in range(2))
+by_hand = torch.stack([cutout(image, int(top), int(left)) for image, top, left in zip(ten, tops, lefts, strict=True)])
+torch.testing.assert_close(by_hand, by_course)
 
 
 # %% [markdown]
+# With which colour? With the mean of the data set: after normalization that is 0, as if there were no input. There is a
+# trap in it. Our images have values from 0 to 1, and the mean is about 0.47. albumentations is given bytes, from 0 to
+# 255. A fill of 0.47 is accepted without a word, and what comes out is black.
+
+# %%
+def hole(fill):
+    transform = ("CoarseDropout", {"num_holes_range": (1, 1), "hole_height_range": (16, 16),
+                                   "hole_width_range": (16, 16), "fill": fill, "p": 1.0})
+    return augmentation.albumentations(ten, generator.clone_state(), (transform,))
+
+
+wrong, right = hole(tuple(MEAN["cifar10"])), hole(tuple(round(255 * mean) for mean in MEAN["cifar10"]))
+plots.samples(torch.cat([wrong, right]), train_set.labels[:10].repeat(2), train_set.classes, rows=2,
+              title="the mean as a part of 1 (above) and of 255 (below)")
+
+# %% [markdown]
+# No error, no warning: look at what you feed a network.
+#
+# ## The same, a batch at a time
+#
+# albumentations works on one image after the other, on the CPU. The same three transforms can be written as arithmetic
+# on a whole batch, on the GPU if there is one. Do both draw from the same distribution? Take 2,000 augmented copies of
+# one image and average them. Two such averages differ even where both come from albumentations; that is the yardstick.
+
+# %%
+copies = images[4:5].expand(128 if preset == "smoke" else 2000, -1, -1, -1)
+first, second, batched = (augment(copies, generator, steps).mean(0) for steps in (BRIEF, BRIEF, BRIEF_BATCHED))
+chance, between = ((first - other).abs().max().item() for other in (second, batched))
+print(f"largest difference between two averages, both by albumentations: {chance:.3f}")
+print(f"between one by albumentations and one by the batch:              {between:.3f}")
+plots.samples(torch.stack([first, second, batched]).cpu(), train_set.labels[[4]].repeat(3), train_set.classes, rows=1,
+              title="averages: albumentations twice, by the batch")
+
+# %% [markdown]
+# An average is a weak test, for distributions with the same mean can differ. The course's tests do more: they recover
+# angle, scale, shift and hole from thousands of single images and compare their distributions. That is how we found
+# that `ShiftScaleRotate` scales height and width by factors of their own, and shifts by whole pixels only.
+#
 # ## What they cost
 #
-# Milliseconds an image, both ways in turn, five times.
+# The time for a batch of 128 images.
 
 # %%
-def milliseconds(steps, images) -> float:
-    start = time.perf_counter()
-    augment(images, generator, steps).sum().item()  # a GPU is waited for
-    return 1000 * (time.perf_counter() - start) / len(images)
-
-
-batch = train_set.images[:128] / 255
-times = {"albumentations": [], "batched": []}
-for _ in range(6):
-    for name, steps in (("albumentations", BRIEF), ("batched", BRIEF_BATCHED)):
-        times[name].append(milliseconds(steps, batch))
-times = {name: values[1:] for name, values in times.items()}  # the first time, libraries wake up
-Markdown("\n".join(["| | ms an image, median | lowest | highest | s an epoch of 50,000 |",
-                    "| --- | ---: | ---: | ---: | ---: |",
-                    *(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} "
-                      f"| {50 * statistics.median(values):.1f} |" for name, values in times.items())]))
+batch = images[:128]
+milliseconds = {
+    name: 1000 * Timer("augment(batch, generator, steps).sum().item()", num_threads=torch.get_num_threads(),
+                       globals={"augment": augment, "batch": batch, "generator": generator, "steps": steps},
+                       ).blocked_autorange(min_run_time=0.1 if preset == "smoke" else 2).median
+    for name, steps in (("albumentations", BRIEF), ("by the batch", BRIEF_BATCHED))}
+Markdown(tables.markdown("| milliseconds for 128 images | seconds an epoch of 50,000", [
+    (name, f"{value:.1f}", f"{value * 50 / 128:.1f}") for name, value in milliseconds.items()], "lrr"))
 
 # %%
-ratio = statistics.median(times["albumentations"]) / statistics.median(times["batched"])
-pairs = [a / b for a, b in zip(times["albumentations"], times["batched"], strict=True)]
-threads = torch.get_num_threads()
-Markdown(f"Here, with {threads} thread{'s' if threads > 1 else ''}, the library takes {ratio:.1f} times as long as the "
-         f"batched form (pair by pair {min(pairs):.1f} to {max(pairs):.1f}). The networks of this session are "
-         "trained with it all the same, as the brief asks; its price is in their seconds.")
+run.claims(
+    ("Both ways give averages that differ by hardly more than chance.", between < 1.5 * chance),
+    ("The batch is faster.", milliseconds["by the batch"] < milliseconds["albumentations"]),
+    ("A fill of 0.47 makes black holes, one in bytes holes of the mean.",
+     all((pictures - torch.tensor(colour, device=pictures.device)[:, None, None]).abs().amax(1).flatten(1)
+         .lt(0.003).sum(1).min() >= 16 * 16 for pictures, colour in ((wrong, (0, 0, 0)), (right, MEAN["cifar10"])))),
+)
+
+# %% [markdown]
+# This session trains with albumentations, as its assignment asks, and pays for it.
+#
+# ## Do they help?
+#
+# S9.4 has trained its network for four epochs of 15,000 images with the three transforms and without them, three seeds
+# each. Which is ahead?
+
+# %%
+augmented, plain = (published_summary("S9_advanced_conv/4_ours", name)
+                    for name in ("ours_short", "ours_short_no_augmentation"))
+Markdown(tables.difference_table([(plain, augmented)]))
+
+# %% [markdown]
+# Without them it is better, and by a lot. Augmentation makes the task harder, so that a network can't learn its
+# training images by heart. In four epochs there is little danger of that; what is left is the harder task. So never
+# judge augmentation, or any other regularization, on a short schedule. This session trains for 25 epochs.
+
+# %%
+run.claims(
+    ("After four epochs of 15,000 images the network without augmentation is ahead.", better(plain, augmented)),
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Each of three transforms is applied with probability 1/2, independently of the others. What fraction of the
+# images comes out unchanged?
+
+# %% tags=["exercise"]
+unchanged = ...
+check("S9.2.1", unchanged)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# unchanged = 1 / 2**3
+# ```
+#
+# So one image in eight is seen as it is.
+# </details>
+#
+# **2.** The mean of the blue channel is 0.4465 of 1. Which byte fills a hole with it?
+
+# %% tags=["exercise"]
+blue = ...
+check("S9.2.2", blue)
+
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# blue = round(0.4465 * 255)
+# ```
+#
+# Given as 0.4465, it would have been the byte 0.
+# </details>
+#
+# **3.** Flip by the batch: mirror those `images` (N, C, H, W) left to right for which `chosen` (N) is true.
+
+# %% tags=["exercise"]
+def flip(images, chosen):
+    ...
+
+
+check("S9.2.3", flip)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# def flip(images, chosen):
+#     return torch.where(chosen[:, None, None, None], images.flip(3), images)
+# ```
+#
+# No loop over images: that is what makes it fast.
+# </details>
+#
+# **4.** What fraction of the pixels does cutout cover on average, with a square of 16 x 16 in half of the images of
+# 32 x 32?
+
+# %% tags=["exercise"]
+covered = ...
+check("S9.2.4", covered)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# covered = 0.5 * 16**2 / 32**2
+# ```
+#
+# A quarter of each image that has a hole, and half of them have one.
+# </details>
+#
+# **5.** A network must tell left hands from right hands. Which of the three mustn't be used: "flip",
+# "shift" or "hole"?
+
+# %% tags=["exercise"]
+not_for_hands = ...
+check("S9.2.5", not_for_hands)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# not_for_hands = "flip"
+# ```
+#
+# A mirrored left hand is a right hand, with the wrong label.
+# </details>
+#
+# ## References
+#
+# - Buslaev et al., [Albumentations](https://arxiv.org/abs/1809.06839), 2020.
+# - DeVries and Taylor, [Improved regularization of convolutional neural networks with
+#   cutout](https://arxiv.org/abs/1708.04552), 2017.
+#
+# **Next:** [S9.3 Inverted bottlenecks](3_inverted_bottlenecks.ipynb).

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -460,6 +460,26 @@ def footprints(windows: dict[str, torch.Tensor], size: int = 11) -> Figure:
         shades = np.where(shown > 0, 0.2 + 0.8 * shown, 0)  # what counts a little isn't white
         ax.pcolormesh(shades, cmap="Blues", vmin=0, vmax=1, edgecolors="#CCCCCC", linewidth=0.6)
         ax.set_title(f"{name}\n{len(seen)} pixels", fontsize=10)
+        ax.set(aspect="equal", xticks=[], yticks=[])
+    return fig
+
+
+@_styled
+def neighbours(pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Figure:
+    """What two neighbouring output pixels see of the input: one in blue, the other in orange, both in dark.
+
+    `pairs`: a name -> two masks (H, W) of pixels.
+    """
+    fig, panels = plt.subplots(1, len(pairs), figsize=(2.4 * len(pairs), 2.6), squeeze=False)
+    for ax, (name, (one, other)) in zip(panels[0], pairs.items(), strict=True):
+        seen = (one | other).nonzero()
+        centre = (seen.amin(0) + seen.amax(0) + 1) // 2
+        top, left = (max(int(place) - 4, 0) for place in centre)
+        colours = np.array(["white", COLOURS[0], COLOURS[1], "#333333"])[(one + 2 * other.int()).numpy()]
+        shown = colours[top : top + 9, left : left + 9]
+        ax.pcolormesh(np.array([[to_rgb(colour) for colour in row] for row in shown]),
+                      edgecolors="#CCCCCC", linewidth=0.6)
+        ax.set_title(f"{name}\n{int((one & other).sum())} pixels in common", fontsize=10)
         ax.set(aspect="equal", xticks=[], yticks=[])
     return fig
 

@@ -127,6 +127,25 @@ def alone(right):
     return (right & (right.sum(0) == 1)).sum(1)
 ''',
     "S8.4.5": "answer = 'group norm at its own best rate'",
+    "S9.1.1": "answer = 72",
+    "S9.1.2": "answer = 9 * 64 * 128 // 8",
+    "S9.1.3": '''
+import itertools
+def pixels(dilations):
+    return len({sum(offsets) for offsets in itertools.product(*((-d, 0, d) for d in dilations))})
+''',
+    "S9.1.4": "answer = (1, 3, 6, 5)",
+    "S9.1.5": "answer = 4",
+    "S9.2.1": "answer = 1 / 8",
+    "S9.2.2": "answer = 114",
+    "S9.2.3": '''
+def flip(images, chosen):
+    images = images.clone()
+    images[chosen] = images[chosen].flip(3)
+    return images
+''',
+    "S9.2.4": "answer = 0.125",
+    "S9.2.5": "answer = 'flip'",
 }
 
 
@@ -268,6 +287,17 @@ WRONG = {
     "S8.4.3": [0.0034, 0.1131, 33.63, 1],
     "S8.4.4": [lambda right: right.sum(1), lambda right: right.sum(), lambda right: (right.sum(0) == 1).sum()],
     "S8.4.5": ["batch norm with more seeds", "a larger network", "group norm without augmentation", "none"],
+    "S9.1.1": [8, 9, 71, 73],
+    "S9.1.2": [9 * 64 * 128, 9 * 64 + 64 * 128, 1],
+    "S9.1.3": [lambda dilations: 1 + 2 * sum(dilations), lambda dilations: 3 ** len(dilations), lambda dilations: 1],
+    "S9.1.4": [(1, 2, 4, 8), (3, 4, 2, 6), (1, 1, 4, 9), (1, 2, 4), (0, 1, 6, 8), 15],
+    "S9.1.5": [2, 1, 16, 9],
+    "S9.2.1": [1 / 2, 7 / 8, 1 / 6],
+    "S9.2.2": [0.4465, 113, 113.8575, 0],
+    "S9.2.3": [lambda images, chosen: images.flip(3), lambda images, chosen: images,
+               lambda images, chosen: images[chosen].flip(3)],
+    "S9.2.4": [1 / 4, 1 / 2, 12.5],
+    "S9.2.5": ["shift", "hole", "all"],
 }
 
 

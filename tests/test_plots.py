@@ -222,6 +222,18 @@ def test_footprints_are_centred_and_counted():
     assert np.array_equal(ax.collections[0].get_array(), board[4:15, 4:15])
 
 
+def test_neighbours_share_the_dark_pixels():
+    one, other = torch.zeros(2, 20, 20, dtype=torch.bool)
+    one[7:10, 7:10] = other[7:10, 9:12] = True  # a stride of 2
+    ax, = readable(plots.neighbours({"stride 2": (one, other)})).axes
+    assert ax.get_title() == "stride 2\n3 pixels in common"
+    colours = ax.collections[0].get_array()
+    assert colours.shape == (9, 9, 3)
+    counts = {tuple(colour.round(2)): int((colours == colour).all(2).sum()) for colour in np.unique(
+        colours.reshape(-1, 3), axis=0)}
+    assert sorted(counts.values()) == [3, 6, 6, 81 - 15]
+
+
 def test_parameters_against_accuracy():
     points = [point("source", 58_314, 80.1, source=True), point("ours", 47_920, 84.9, 0.25)]
     ax, = plots.parameters_against_accuracy(points, (50_000, 80.0)).axes

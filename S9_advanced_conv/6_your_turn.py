@@ -1,0 +1,156 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # S9.6 Your turn: a network of your own
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/6_your_turn.ipynb)
+#
+# Now you design the network, and the assignment is longer: besides the parameters it asks for a receptive field, for
+# certain kinds of layers, and for three transforms by albumentations. The network below meets all of that and misses
+# the target. Change it, look at the verdict, train it, and see where it stands beside the networks of the course. You
+# need what notebooks S9.1 to S9.5 have shown. A GPU helps: in Colab, choose one under Runtime, Change runtime type.
+
+# %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
+# @title Set-up: find the course, or fetch it where only this notebook is
+import os, pathlib, sys
+places = [pathlib.Path(place) for place in (os.environ.get("JPY_SESSION_NAME", ""), "here", "small-cnn-course/here")]
+root = next((up for place in places for up in place.resolve().parents if (up / "common" / "setup.py").is_file()), None)
+if not root and os.system("git clone -q --depth 1 https://github.com/owner/small-cnn-course small-cnn-course"):
+    sys.exit("The course can't be fetched from https://github.com/owner/small-cnn-course: is there a network, and git?")
+sys.path.insert(0, str(root or pathlib.Path("small-cnn-course").resolve()))
+import common.setup
+
+# %% tags=["parameters"]
+preset: str = "quick"  # smoke (seconds, for tests), quick (a short schedule) or full (as the outputs below)
+seed: int = 0  # random seed of the run
+epochs: int = None  # training epochs; None: as the preset says
+output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
+
+# %%
+from IPython.display import display
+from torch import nn
+
+from common import experiment, plots, tables, your_turn
+from common.augmentation import BRIEF
+from common.training import Recipe
+
+run = experiment.start("S9_advanced_conv", "6_your_turn", preset, seed, epochs, output)
+data = train_set, test_set = run.data("cifar10")
+plots.samples(train_set.images, train_set.labels, train_set.classes, rows=1)
+
+
+# %% [markdown]
+# ## 1. The network
+#
+# A function that returns a new network. It takes images (N, 3, 32, 32) and returns ten numbers for each. What you can
+# change:
+#
+# - **where the map gets smaller**: a stride early saves most of the arithmetic, and loses detail;
+# - **dilation**, which looks further and keeps the map as it is; mind the checkerboard of S9.1;
+# - **separable convolutions**, which cost a ninth of the weights, so that the budget pays for more channels;
+# - **where the channels are**: parameters sit where there are many of them;
+# - residual adds, shared weights (`common.layers.SeparableConv` has both), inverted bottlenecks.
+
+# %%
+def conv(inputs, outputs, stride=1, dilation=1):
+    return [nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def separable(inputs, outputs):
+    return [nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+            nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def my_network() -> nn.Module:
+    return nn.Sequential(
+        *conv(3, 16), *conv(16, 16, stride=2),  # C1: 16 x 16
+        *conv(16, 32), *conv(32, 32, stride=2),  # C2: 8 x 8
+        *separable(32, 64), *conv(64, 64, dilation=2),  # C3
+        *separable(64, 64),  # C4
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+    )
+
+
+# %% [markdown]
+# ## 2. The recipe
+#
+# `Recipe??` in a cell lists everything that you can set; these are the ones to begin with. Each transform of `BRIEF` is
+# a name of albumentations with its options: add some of your own. A number in the parameters cell above overrides the
+# epochs.
+
+# %%
+recipe = run.recipe(Recipe(
+    epochs=3,
+    batch_size=128,
+    lr=0.03,  # the peak of the schedule
+    schedule="constant",  # or "one_cycle"
+    augmentation=BRIEF,  # flip, shift-scale-rotate and a hole, by albumentations
+    average=0.0,  # decay of the moving average (EMA) of the weights, such as 0.99; 0: none
+    label_smoothing=0.0,
+    muon=0.0,  # the peak rate of Muon for all convolutions but depthwise ones, such as 0.05; 0: SGD trains all
+    validation=0,  # so many training images are held out to choose by, such as 5000
+))
+
+# %% [markdown]
+# ## 3. The verdict, before any training
+
+# %%
+your_turn.verdict(run, my_network, recipe, data)
+
+# %% [markdown]
+# Where do the parameters stand, and where is the work?
+
+# %%
+tables.block_table(my_network(), tuple(train_set.images.shape[1:]))
+
+# %% [markdown]
+# ## 4. Training
+#
+# A network that misses a line of the assignment isn't trained. Change the network, the recipe or the seed, and it is
+# trained and kept under the next free name; run the cell again without a change, and the result is read.
+
+# %%
+mine = your_turn.train(run, my_network, recipe, data)
+
+# %%
+if mine:
+    display(plots.curves({tables.title(mine): run.over_seeds(mine)}, target=run.session.goal.limit),
+            tables.target_table(mine))
+
+# %% [markdown]
+# ## 5. Your tries so far, and the course's networks
+
+# %%
+your_turn.tries(run)
+
+# %%
+your_turn.compare(run)
+
+# %% [markdown]
+# A dot of the course is a mean over seeds, and yours is one run: before you call a small difference real, train both
+# with `seed` 1 and 2 as well. For a fair number set `validation=5000` and choose by `validation_accuracy`, which each
+# result's `curve` then has; the test accuracy of the one that you chose is the number to report.
+#
+# ## What to try
+#
+# 1. **The recipe first.** One cycle, Muon, EMA, label smoothing, one after the other. How far does this network get
+#    without any change to its layers?
+# 2. **Without augmentation.** The assignment asks for it. Take it out (the verdict will complain, so leave three
+#    transforms with `p=0.0`): is the network better or worse after three epochs, and after fifteen?
+# 3. **A stride for a dilation.** Take the stride of C2 away and put dilations in its place, so that the receptive field
+#    stays. What does a step cost now, and is the network better?
+# 4. **The channels.** Spend what is left of the budget at the front or at the back. Predict which is better, and what
+# it
+#    costs in time.
+# 5. **Half the budget.** Reach the target with fewer than 100,000 parameters.
+#
+# Set `output` in the parameters cell to a folder on your Google Drive, such as `/content/drive/MyDrive/course`, to keep
+# your networks when Colab's runtime ends.
