@@ -21,7 +21,7 @@ def s7_smallest(trained: bool = True):
 
 
 def s8_ours(norm: str = "bn", trained: bool = True):
-    """CIFAR-10 (3, 32, 32), 48,576 parameters; `norm` is "bn", "gn" or "ln"."""
+    """CIFAR-10 (3, 32, 32), 47,232 parameters; `norm` is "bn", "gn" or "ln"."""
     return pretrained("S8_norms/4_three_norms", "ours", norm) if trained else s8.ours(norm)
 
 

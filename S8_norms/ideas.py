@@ -21,8 +21,8 @@ SHORT = replace(recipes.S8, epochs=4, train_images=15_000)
 
 
 def with_momentum(momentum: float) -> nn.Module:
-    """Our network whose running statistics follow a batch by so much."""
-    model = s8.ours("bn")
+    """The shared network whose running statistics follow a batch by so much."""
+    model = s8.shared("bn")
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = momentum
@@ -30,15 +30,15 @@ def with_momentum(momentum: float) -> nn.Module:
 
 
 def with_dropout(dropout: nn.Module) -> nn.Module:
-    """Our network with `dropout` before the average."""
-    model = s8.ours("bn")
+    """The shared network with `dropout` before the average."""
+    model = s8.shared("bn")
     model[-2] = nn.Sequential(dropout, model[-2])
     return model
 
 
 def whitening() -> nn.Module:
-    """Our network whose first convolution is fixed: the 16 strongest directions of 3x3 patches, at equal variance."""
-    model, train = s8.ours("bn"), hold_out(load("cifar10")[0], 10_000)[0]
+    """The shared network; its first convolution is fixed: the 16 strongest directions of patches, at equal variance."""
+    model, train = s8.shared("bn"), hold_out(load("cifar10")[0], 10_000)[0]
     patches = F.unfold(normalize(train.images[:2000] / 255, "cifar10"), 3).transpose(1, 2).reshape(-1, 27)
     variance, directions = torch.linalg.eigh(torch.cov(patches.T))
     filters = (directions / (variance + 0.01).sqrt()).T.flip(0)[:16]
@@ -47,11 +47,11 @@ def whitening() -> nn.Module:
 
 
 class SmallerFirst(nn.Module):
-    """Our network, which sees the images at 20 x 20 pixels in the first `steps` steps of training."""
+    """The shared network, which sees the images at 20 x 20 pixels in the first `steps` steps of training."""
 
     def __init__(self, steps: int):
         super().__init__()
-        self.network, self.steps = s8.ours("bn"), steps
+        self.network, self.steps = s8.shared("bn"), steps
 
     def forward(self, x):
         if self.training and self.steps > 0:
@@ -61,7 +61,7 @@ class SmallerFirst(nn.Module):
 
 
 def with_widths(second: int, third: int) -> nn.Module:
-    """Our network with so many channels in the second and the third block, in place of 64 and 160."""
+    """The shared network with so many channels in the second and the third block, in place of 64 and 160."""
     return Network(
         nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), SeparableConv(16, 32),
         *s8.transition(32, second, "bn"), SeparableConv(second, second, times=3),
@@ -77,6 +77,10 @@ def with_activation(activation: type[nn.Module], model: nn.Module) -> nn.Module:
             if isinstance(child, nn.ReLU):
                 setattr(layer, name, activation())
     return model
+
+
+def shared(norm: str = "bn"):
+    return lambda: s8.shared(norm)
 
 
 def ours(norm: str = "bn"):
@@ -123,49 +127,56 @@ CENTRE = by_albumentations("Affine", scale=(32 / 26, 32 / 26), p=0.1)
 DATA = "cifar10"
 BY_CHANCE = {"alternating_flip": False, "augmentation": (*SHORT.augmentation, ("flip", {}))}
 IDEAS = [{  # the network and its recipe; the others of a group are compared with the first
-    "as it is": (ours(), SHORT),
-    "hard labels": (ours(), replace(SHORT, label_smoothing=0.0)),
-    "flip by chance": (ours(), replace(SHORT, **BY_CHANCE)),
-    "hard labels, flip by chance": (ours(), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
-    "both peaks doubled": (ours(), replace(SHORT, lr=0.6, muon=0.1)),
-    "both peaks halved": (ours(), replace(SHORT, lr=0.15, muon=0.025)),
-    "label smoothing 0.2": (ours(), replace(SHORT, label_smoothing=0.2)),
+    "as it is": (shared(), SHORT),
+    "hard labels": (shared(), replace(SHORT, label_smoothing=0.0)),
+    "flip by chance": (shared(), replace(SHORT, **BY_CHANCE)),
+    "hard labels, flip by chance": (shared(), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
+    "both peaks doubled": (shared(), replace(SHORT, lr=0.6, muon=0.1)),
+    "both peaks halved": (shared(), replace(SHORT, lr=0.15, muon=0.025)),
+    "label smoothing 0.2": (shared(), replace(SHORT, label_smoothing=0.2)),
     "batch norm's momentum 0.3": (lambda: with_momentum(0.3), SHORT),
     "batch norm's momentum 0.03": (lambda: with_momentum(0.03), SHORT),
     "a whitening first layer": (whitening, SHORT),
     "dropout 0.1": (lambda: with_dropout(nn.Dropout(0.1)), SHORT),
     "dropout of channels 0.1": (lambda: with_dropout(nn.Dropout2d(0.1)), SHORT),
     "20 x 20 pixels in the first half": (lambda: SmallerFirst(2 * 15_000 // SHORT.batch_size), SHORT),
-    **{f"SGD, peak {peak}": (ours(), replace(SHORT, muon=0.0, lr=peak)) for peak in (0.03, 0.1, 0.3, 1.0)},
-    "colour jitter, half of the images": (ours(), replace(SHORT, **JITTER)),
-    "resized crop, half of the images": (ours(), replace(SHORT, **RESIZED)),
-    "centre crop of 26 pixels, one image in ten": (ours(), replace(SHORT, **CENTRE)),
+    **{f"SGD, peak {peak}": (shared(), replace(SHORT, muon=0.0, lr=peak)) for peak in (0.03, 0.1, 0.3, 1.0)},
+    "colour jitter, half of the images": (shared(), replace(SHORT, **JITTER)),
+    "resized crop, half of the images": (shared(), replace(SHORT, **RESIZED)),
+    "centre crop of 26 pixels, one image in ten": (shared(), replace(SHORT, **CENTRE)),
 }, {
-    "group norm": (ours("gn"), SHORT),
-    "group norm, hard labels, flip by chance": (ours("gn"), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
-    "group norm, Muon's peak doubled": (ours("gn"), replace(SHORT, muon=0.1)),
-    "group norm, Muon's peak halved": (ours("gn"), replace(SHORT, muon=0.025)),
+    "group norm": (shared("gn"), SHORT),
+    "group norm, hard labels, flip by chance": (shared("gn"), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
+    "group norm, Muon's peak doubled": (shared("gn"), replace(SHORT, muon=0.1)),
+    "group norm, Muon's peak halved": (shared("gn"), replace(SHORT, muon=0.025)),
 }, {
-    "layer norm": (ours("ln"), SHORT),
-    "layer norm, hard labels, flip by chance": (ours("ln"), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
-    "layer norm, Muon's peak doubled": (ours("ln"), replace(SHORT, muon=0.1)),
-    "layer norm, Muon's peak halved": (ours("ln"), replace(SHORT, muon=0.025)),
+    "layer norm": (shared("ln"), SHORT),
+    "layer norm, hard labels, flip by chance": (shared("ln"), replace(SHORT, label_smoothing=0.0, **BY_CHANCE)),
+    "layer norm, Muon's peak doubled": (shared("ln"), replace(SHORT, muon=0.1)),
+    "layer norm, Muon's peak halved": (shared("ln"), replace(SHORT, muon=0.025)),
 }, *PEAKS, *MUON, {
-    "twenty epochs": (ours(), TWENTY),
-    "twenty epochs, cutout": (ours(), replace(TWENTY, augmentation=CUTOUT)),
+    "twenty epochs": (shared(), TWENTY),
+    "twenty epochs, cutout": (shared(), replace(TWENTY, augmentation=CUTOUT)),
 }, {
-    "ten epochs": (ours(), TEN),
-    "ten epochs, both peaks halved": (ours(), replace(TEN, lr=0.15, muon=0.025)),
-    "ten epochs, SiLU in place of ReLU": (lambda: with_activation(nn.SiLU, s8.ours()), TEN),
-    "ten epochs, hard swish in place of ReLU": (lambda: with_activation(nn.Hardswish, s8.ours()), TEN),
+    "ten epochs": (shared(), TEN),
+    "ten epochs, both peaks halved": (shared(), replace(TEN, lr=0.15, muon=0.025)),
+    "ten epochs, SiLU in place of ReLU": (lambda: with_activation(nn.SiLU, s8.shared()), TEN),
+    "ten epochs, hard swish in place of ReLU": (lambda: with_activation(nn.Hardswish, s8.shared()), TEN),
     "ten epochs, 96 and 128 channels": (lambda: with_widths(96, 128), TEN),
     "ten epochs, 112 and 112 channels": (lambda: with_widths(112, 112), TEN),
+    "ten epochs, 96 and 128 channels, SiLU": (ours(), TEN),
+    "ten epochs, 96 and 128 channels, SiLU, SGD's peak 0.1": (ours(), replace(TEN, lr=0.1)),
 }, {
-    "ten epochs, group norm, Muon's peak 0.025": (ours("gn"), replace(TEN, muon=0.025)),
-    "ten epochs, group norm, Muon's peak 0.0125": (ours("gn"), replace(TEN, muon=0.0125)),
+    "ten epochs, group norm": (shared("gn"), TEN),
+    "ten epochs, group norm, Muon's peak 0.025": (shared("gn"), replace(TEN, muon=0.025)),
+    "ten epochs, group norm, Muon's peak 0.0125": (shared("gn"), replace(TEN, muon=0.0125)),
+    "ten epochs, group norm, ours": (ours("gn"), TEN),
+    "ten epochs, group norm, ours, SGD's peak 0.1": (ours("gn"), replace(TEN, lr=0.1)),
 }, {
-    "ten epochs, layer norm, Muon's peak 0.025": (ours("ln"), replace(TEN, muon=0.025)),
-    "ten epochs, layer norm, Muon's peak 0.05": (ours("ln"), TEN),
+    "ten epochs, layer norm": (shared("ln"), TEN),
+    "ten epochs, layer norm, Muon's peak 0.025": (shared("ln"), replace(TEN, muon=0.025)),
+    "ten epochs, layer norm, ours": (ours("ln"), TEN),
+    "ten epochs, layer norm, ours, SGD's peak 0.1": (ours("ln"), replace(TEN, lr=0.1)),
 }]
 SEEDS = {"as it is": 4, "hard labels": 4, "flip by chance": 4, "hard labels, flip by chance": 4,
          "colour jitter, half of the images": 3, "resized crop, half of the images": 3,

@@ -47,10 +47,13 @@ class Experiment:
         train, test = load(name, "cuda" if torch.cuda.is_available() else "cpu")
         return (train[:SMOKE_IMAGES], test[:SMOKE_IMAGES]) if self.preset == "smoke" else (train, test)
 
-    def recipe(self, recipe: Recipe, quick_epochs: int | None = None) -> Recipe:
-        """Return `recipe` as this run's preset and epochs want it; in "quick" it has `quick_epochs`."""
+    def recipe(self, recipe: Recipe, quick_epochs: int | None = None, quick_images: int | None = None) -> Recipe:
+        """Return `recipe` as this run's preset and epochs want it.
+
+        In "quick" it has `quick_epochs`, and trains on the first `quick_images` images where that is given.
+        """
         if self.preset == "quick" and quick_epochs:
-            recipe = dataclasses.replace(recipe, epochs=quick_epochs)
+            recipe = dataclasses.replace(recipe, epochs=quick_epochs, train_images=quick_images or recipe.train_images)
         if self.preset == "smoke":
             recipe = dataclasses.replace(recipe, epochs=1, train_images=SMOKE_IMAGES,
                                          validation=min(recipe.validation, SMOKE_IMAGES // 4))

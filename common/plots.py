@@ -265,11 +265,11 @@ def _error_axis(ax: Axes) -> None:
 
 
 @_styled
-def lines(runs: dict[str, list[float]], x: str, y: str) -> Figure:
-    """Values over 1, 2, 3 ..., such as losses over training steps, a line for each name; `x` and `y` name the axes."""
+def lines(runs: dict[str, list[float]], x: str, y: str, places: list[float] | None = None) -> Figure:
+    """Values over `places` (1, 2, 3 ..., such as training steps), a line for each name; `x` and `y` name the axes."""
     fig, ax = plt.subplots(figsize=(8, 3))
     for name, values in runs.items():
-        ax.plot(range(1, len(values) + 1), values, linewidth=1.2, label=name)
+        ax.plot(places or range(1, len(values) + 1), values, linewidth=1.2, label=name)
     ax.set(xlabel=x, ylabel=y)
     ax.legend()
     return fig

@@ -92,6 +92,8 @@ def test_recipe_and_target_of_a_preset():
     runs = {preset: start(**{**GOOD, "preset": preset}) for preset in session.PRESETS}
     assert runs["full"].recipe(full, 5) == full
     assert runs["quick"].recipe(full, 5) == quick and runs["quick"].recipe(full) == full
+    assert runs["quick"].recipe(full, 5, 1000) == dataclasses.replace(quick, train_images=1000)
+    assert runs["full"].recipe(full, 5, 1000) == full
     assert runs["smoke"].recipe(full, 5) == dataclasses.replace(full, epochs=1, train_images=512, validation=128)
     for run in runs.values():
         assert dataclasses.replace(run, epochs=3).recipe(full, 5).epochs == 3

@@ -271,6 +271,9 @@ def test_maps_keep_their_values_whatever_their_range():
 def test_lines_of_losses_and_blocks():
     ax, = readable(plots.lines({"a": [2.3, 1.5, 1.0], "b": [2.2]}, "step", "loss")).axes
     assert [list(line.get_ydata()) for line in ax.lines] == [[2.3, 1.5, 1.0], [2.2]]
+    assert list(ax.lines[0].get_xdata()) == [1, 2, 3]
+    ax, = plots.lines({"a": [0.0, 1.0]}, "input", "output", places=[-1.0, 1.0]).axes
+    assert list(ax.lines[0].get_xdata()) == [-1, 1]
     fig = readable(plots.block_by_block({"plain": torch.rand(7, 3) + 0.1, "norm": torch.ones(7, 3)}, "size"))
     assert titles(fig) == ["plain", "norm"] and [len(ax.lines) for ax in fig.axes] == [3, 3]
     assert fig.axes[0].get_ylabel() == "size" and words(fig.legends[0].texts) == ["1", "2", "3"]

@@ -106,23 +106,8 @@ def transition(inputs: int, outputs: int, norm: str, activation: Callable[[], nn
     return [nn.AvgPool2d(2), mix(inputs, outputs), make_norm(norm, outputs), activation()]
 
 
-def ours(norm: str = "bn") -> Network:
-    """Our own network in the layout, with residual adds: 48,576 parameters.
-
-    C4, C5 and C6 share their weights, and so do C8, C9 and C10.
-    """
-    return Network(
-        nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.ReLU(), SeparableConv(16, 32, norm),
-        *transition(32, 64, norm),
-        SeparableConv(64, 64, norm, times=3),
-        *transition(64, 160, norm),
-        SeparableConv(160, 160, norm, times=3),
-        nn.AdaptiveAvgPool2d(1), mix(160, 10),
-    )
-
-
 def unshared(norm: str = "bn") -> Network:
-    """The same with weights of its own for each convolution, and fewer channels: 47,888 parameters."""
+    """Separable convolutions with residual adds in the layout: 47,888 parameters."""
     return Network(
         nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.ReLU(), SeparableConv(16, 32, norm),
         *transition(32, 48, norm),
@@ -133,8 +118,20 @@ def unshared(norm: str = "bn") -> Network:
     )
 
 
-def ours_wider(norm: str = "bn") -> Network:
-    """Ours with SiLU, and with a wider second block for a narrower third: 47,232 parameters."""
+def shared(norm: str = "bn") -> Network:
+    """The same, where C4, C5 and C6 share their weights, and so do C8, C9 and C10: 48,576 parameters, more channels."""
+    return Network(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.ReLU(), SeparableConv(16, 32, norm),
+        *transition(32, 64, norm),
+        SeparableConv(64, 64, norm, times=3),
+        *transition(64, 160, norm),
+        SeparableConv(160, 160, norm, times=3),
+        nn.AdaptiveAvgPool2d(1), mix(160, 10),
+    )
+
+
+def ours(norm: str = "bn") -> Network:
+    """Our own network: the shared one with SiLU, and a wider second block for a narrower third: 47,232 parameters."""
     return Network(
         nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.SiLU(),
         SeparableConv(16, 32, norm, activation=nn.SiLU),
