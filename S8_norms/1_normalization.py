@@ -41,7 +41,6 @@ output: str = ""  # folder for the results, in Colab one like /content/drive/MyD
 
 # %%
 import copy
-import json
 from dataclasses import replace
 from functools import partial
 
@@ -51,10 +50,9 @@ from torch import nn
 
 from common import experiment, plots, tables
 from common.exercises import check
-from common.files import ROOT
 from common.layers import make_norm
 from common.models import s8
-from common.results import difference, published_summary
+from common.results import difference, held_out, published_summary
 from common.training import Recipe, evaluate, make_batches, predict
 
 run = experiment.start("S8_norms", "1_normalization", preset, seed, epochs, output)
@@ -288,8 +286,7 @@ plots.diagram(s8.plain("bn"), shape)
 # $\sqrt{2 / n}$ for the values to stay as large from layer to layer. So there are two rows without a norm.
 
 # %%
-tried = {row["idea"]: row["accuracy"]
-         for row in json.loads((ROOT / "S8_norms" / "results" / "ideas.json").read_text())}
+tried = held_out("S8_norms")
 
 
 def peaks_tried(optimizer, name):
@@ -385,7 +382,7 @@ run.claims(
     ("Its lead over group norm is larger than group norm's lead over none.",
      difference(with_sgd["batch norm"], with_sgd["group norm"]).mean
      > difference(with_sgd["group norm"], with_sgd["no norm"]).mean),
-        ("From a peak of 0.03 to one of 0.3 batch norm loses less than a point on held-out images, group norm ten.",
+    ("From a peak of 0.03 to one of 0.3 batch norm loses less than a point on held-out images, group norm ten.",
      abs(tried["plain, batch norm, peak 0.03"] - tried["plain, batch norm, peak 0.3"]) < 1
      and tried["plain, group norm, peak 0.03"] - tried["plain, group norm, peak 0.3"] > 10),
 )

@@ -145,6 +145,15 @@ def published_summary(notebook: str, model: str, norm: str | None = None) -> dic
     return summarize(found)[0]
 
 
+def held_out(session: str) -> dict[str, float]:
+    """Return the accuracy of each idea of a session on held-out images, in percent, the mean over its seeds."""
+    rows = json.loads((ROOT / session / "results" / "ideas.json").read_text())
+    seeds: dict[str, list[float]] = {}
+    for row in rows:
+        seeds.setdefault(row["idea"], []).append(row["accuracy"])
+    return {idea: statistics.fmean(accuracies) for idea, accuracies in seeds.items()}
+
+
 class Difference(NamedTuple):
     """The difference between the test accuracies of two models, seed by seed."""
 

@@ -145,6 +145,15 @@ def test_published_summaries():
         results.published_summary("S7_mnist/1_structure", "ours", "gn")
 
 
+def test_held_out_accuracies_are_means_over_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    (tmp_path / "S8_norms" / "results").mkdir(parents=True)
+    rows = [{"idea": idea, "seed": seed, "accuracy": accuracy}
+            for idea, seed, accuracy in [("a", 0, 76.0), ("b", 0, 60.0), ("a", 1, 77.0)]]
+    (tmp_path / "S8_norms" / "results" / "ideas.json").write_text(json.dumps(rows))
+    assert results.held_out("S8_norms") == {"a": 76.5, "b": 60.0}
+
+
 def test_ideas_are_compared_with_the_first_of_their_group(tmp_path):
     rows = [{"idea": idea, "start": start, "seed": seed, "params": 7916, "accuracy": accuracy, "loss": 0.02}
             for idea, start, seed, accuracy in [
