@@ -32,6 +32,11 @@ class Generator(torch.Generator):
 
     device = property(lambda self: self.place)
 
+    def clone_state(self) -> "Generator":
+        clone = Generator(self.place)
+        clone.set_state(self.get_state())
+        return clone
+
 
 class PretendedGPU(TorchFunctionMode):
     """Knows which memory would be the GPU's, and raises what torch would where a function is given both kinds."""
