@@ -5,7 +5,7 @@
 #                PROFILE=profiles/slurm, NOTEBOOKS="NAME ..."; safe to stop and start again)
 # make publish   put outputs into the notebooks and results into the READMEs
 # make sync      write every .ipynb from its .py, with the address of git's origin in badges and set-up cells
-# make soak      hundreds of kills, cut downloads and damaged files; rewrites RELIABILITY.md (half an hour)
+# make soak      hundreds of kills, cut downloads and damaged files; rewrites docs/reliability.md (half an hour)
 # make bench     training speed against the textbook loop
 
 COURSE := .venv/bin/python -m tools

@@ -526,8 +526,7 @@ def parameters_against_accuracy(points: list[dict], limits: tuple[int, float] | 
             params, accuracies, stds = zip(*chosen, strict=True)
             ax.errorbar(params, accuracies, stds, capsize=3, markersize=7, elinewidth=1.2, linestyle="none", **look)
     ax.set(xscale="log", xlabel="parameters (log scale)", ylabel="test accuracy (%), spaced by error")
-    ax.set_yscale("function", functions=(lambda accuracy: -np.log(np.maximum(100 - accuracy, 0.01)),
-                                         lambda place: 100 - np.exp(-place)))
+    space_by_error(ax)
     # Below, at and above each point: what the axes must show and the names must not cover.
     marks = np.array([(p["params"], p["accuracy"] + k * (p["std"] or 0)) for p in points for k in (-1, 0, 1)])
     _limits_with_room(ax, marks)
@@ -536,8 +535,14 @@ def parameters_against_accuracy(points: list[dict], limits: tuple[int, float] | 
         ax.axvline(limits[0], **line, label=f"asked for: < {limits[0]:,}, ≥ {limits[1]} %")
         ax.axhline(limits[1], **line)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    _label_points(fig, ax, [p["name"] for p in points], marks)
+    label_points(fig, ax, [p["name"] for p in points], marks)
     return fig
+
+
+def space_by_error(ax: Axes) -> None:
+    """Let equal steps up an axis of accuracies (percent) be equal factors of the error."""
+    ax.set_yscale("function", functions=(lambda accuracy: -np.log(np.maximum(100 - accuracy, 0.01)),
+                                         lambda place: 100 - np.exp(-place)))
 
 
 def _limits_with_room(ax: Axes, marks: np.ndarray) -> None:
@@ -553,18 +558,23 @@ def _limits_with_room(ax: Axes, marks: np.ndarray) -> None:
     ax.xaxis.set_minor_formatter("")
 
 
-def _label_points(fig: Figure, ax: Axes, names: list[str], marks: np.ndarray) -> None:
-    """A name beside each point, at the nearest place where it covers no other name and none of `marks`."""
+def label_points(fig: Figure, ax: Axes, names: list[str], marks: np.ndarray, fontsize: float = 10) -> None:
+    """Write a name beside each point, at the nearest place where it covers no other name and none of `marks`.
+
+    `marks` (3 x points, 2) has three places for each name: below, at and above its point. No name: "".
+    """
     fig.draw_without_rendering()  # the layout must be settled before places can be measured (in pixels)
-    inside, pixels = ax.get_window_extent(), fig.dpi / 72  # a pixel per point of type
-    taken = [Bbox.from_extents(*(spot - 6), *(spot + 6)) for spot in ax.transData.transform(marks)]
+    inside, pixels, scale = ax.get_window_extent(), fig.dpi / 72, fontsize / 10  # a pixel per point of type
+    taken = [Bbox.from_extents(*(spot - 6 * scale), *(spot + 6 * scale)) for spot in ax.transData.transform(marks)]
     for name, at in zip(names, marks[1::3], strict=True):
-        note = ax.annotate(name, at, (0, 0), textcoords="offset points", fontsize=10, ha="center", va="center",
+        if not name:
+            continue
+        note = ax.annotate(name, at, (0, 0), textcoords="offset points", fontsize=fontsize, ha="center", va="center",
                            in_layout=False)
         size = note.get_window_extent().size
         for distance, angle in itertools.product((4, 12, 22, 34, 48, 64, 82), np.arange(0, 2 * np.pi, np.pi / 8)):
             away = np.array([np.cos(angle), np.sin(angle)])
-            centre = away * (size / 2 + distance + 4 * pixels)
+            centre = away * (size / 2 + (distance + 4 * pixels) * scale)
             low = ax.transData.transform(at) + centre - size / 2
             box = Bbox.from_extents(*low, *(low + size))
             if all(inside.contains(*corner) for corner in (box.p0, box.p1)) and not box.count_overlaps(taken):

@@ -21,6 +21,7 @@ class Session(NamedTuple):
 
     name: str  # its folder
     title: str
+    learn: str  # what a reader learns, for the front page
     closing: str  # the notebook in which its goal is reached
     budget: list[Target]
     goal: Target
@@ -50,7 +51,7 @@ def read(name: str) -> Session:
         raise ValueError(f"no session {name!r}; known: {', '.join(names())}")
     about = tomllib.loads((ROOT / name / "session.toml").read_text())
     budget, (goal,) = (_targets(about[part]) for part in ("budget", "goal"))
-    return Session(name, about["title"], about["closing"], budget, goal, about.get("baselines", []),
+    return Session(name, about["title"], about["learn"], about["closing"], budget, goal, about.get("baselines", []),
                    [tuple(pair) for pair in about.get("comparisons", [])], about["notebooks"])
 
 

@@ -1,4 +1,4 @@
-"""What changes the losses of a training run, given its seed: a table of RELIABILITY.md, written by `make soak`."""
+"""What changes the losses of a training run, given its seed: a table of docs/reliability.md, written by `make soak`."""
 
 import multiprocessing
 

@@ -210,8 +210,8 @@ def tally(fault, n: int, folder: Path) -> list[int]:
 
 
 def main() -> None:
-    """Try every fault often and write the tables of RELIABILITY.md; exit with an error where one wasn't survived."""
-    rows, here, path = [], machine(torch.device("cpu")), ROOT / "RELIABILITY.md"
+    """Try every fault often and write docs/reliability.md; exit with an error where one was not survived."""
+    rows, here, path = [], machine(torch.device("cpu")), ROOT / "docs" / "reliability.md"
     for title, fault, n, _ in FAULTS:
         with tempfile.TemporaryDirectory() as folder:
             rows.append((title, *tally(fault, n, Path(folder))))

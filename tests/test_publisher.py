@@ -146,7 +146,7 @@ def test_what_notebooks_say_of_sources_is_in_the_table():
 
 
 def test_the_arithmetic_of_the_page_is_that_of_the_network():
-    network, page = s9.ours(), " ".join((ROOT / "README.md").read_text().split())
+    network, page = s9.ours(), " ".join((ROOT / "docs/running.md").read_text().split())
     operations, parameters = multiply_accumulates(network, (3, 32, 32)), count_parameters(network)
     assert f"takes {operations / 1e6:.1f} million multiply-accumulates an image" in page
     assert f"a batch of 128 images is {2 * 3 * 128 * operations / 1e9:.0f} billion operations" in page

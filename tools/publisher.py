@@ -14,7 +14,7 @@ from common import plots, results, session, tables
 from common.files import ROOT, write
 from common.machine import count_cores
 from common.session import Session
-from tools import freshness, notebooks, readmes
+from tools import freshness, front, notebooks, readmes
 from tools.notebooks import CourseError, relative, tags, write_new
 
 
@@ -30,6 +30,8 @@ def publish() -> list[str]:
         changed += write_new(ROOT / f"{name}.ipynb", add_outputs(name, folder))
     for name in session.names():
         draw_figures(session.read(name))
+    for name, figure in front.figures().items():
+        save(figure, ROOT / "docs" / f"{name}.png")
     for path, text in readmes.fill_readmes().items():
         changed += write_new(path, text)
     return changed

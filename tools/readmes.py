@@ -9,7 +9,7 @@ from common import results, session, tables
 from common.files import ROOT
 from common.session import Session
 from common.targets import NAMES
-from tools import notebooks
+from tools import front, notebooks
 from tools.notebooks import GITHUB, CourseError, badge, relative, repository
 
 FIGURES = {  # in S*/results/figures/, and what a README says beside it
@@ -51,12 +51,15 @@ def make_sections(folder: Path) -> dict[str, str]:
     address = repository()
     clone = f"git clone {GITHUB}{address}\ncd {address.partition('/')[2]}"
     sections = {"clone": f"```bash\n{clone}\nmake run\nmake test\n```"}
+    if folder == ROOT:
+        sections |= front.make_sections()
+    sections["notebooks"] = list_notebooks([session.read(name) for name in session.names()], folder)
     for name in session.names():
         about = session.read(name)
         limits = [f"{NAMES[target.key]} {target.relation} {target.limit:,}" for target in (about.goal, *about.budget)]
         sections |= {
             f"goal {name}": f"**Asked for:** {'; '.join(limits)}.",
-            f"notebooks {name}": list_notebooks(about, folder),
+            f"notebooks {name}": list_notebooks([about], folder),
             f"results {name}": tabulate_results(about, folder),
             f"comparisons {name}": tabulate_comparisons(about),
             f"figures {name}": list_figures(about, folder),
@@ -71,11 +74,10 @@ def read_table(name: str, measured: str) -> str:
     return json.loads(path.read_text())["table"] if path.exists() else "*Not measured yet.*"
 
 
-def list_notebooks(about: Session, folder: Path) -> str:
-    """Return the table of a session's notebooks: their titles, and their badges."""
+def list_notebooks(sessions: list[Session], folder: Path) -> str:
+    """Return the table of the sessions' notebooks: their titles, and their badges."""
     rows = []
-    for notebook in about.notebooks:
-        name = f"{about.name}/{notebook}"
+    for name in (f"{about.name}/{notebook}" for about in sessions for notebook in about.notebooks):
         title = notebooks.read_source(name).cells[0].source.splitlines()[0].removeprefix("# ")
         rows.append((f"[{title}]({os.path.relpath(ROOT / name, folder)}.ipynb)", badge(name)))
     return tables.markdown("notebook | ", rows, "ll")
