@@ -6,6 +6,7 @@
 # make publish   put outputs into the notebooks and results into the READMEs
 # make sync      write every .ipynb from its .py, with the address of git's origin in badges and set-up cells
 # make soak      hundreds of kills, cut downloads and damaged files; rewrites docs/reliability.md (half an hour)
+# make site      the notebooks, the pages and the docstrings as a site, in runs/site/html
 # make bench     training speed against the textbook loop
 
 COURSE := .venv/bin/python -m tools
@@ -14,7 +15,7 @@ NEWEST := for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
 PYTHON = $(shell $(NEWEST))
 
-.PHONY: run test test-all check results publish sync soak bench
+.PHONY: run test test-all check results publish sync soak bench site
 
 run: .venv/installed
 	@$(COURSE) run
@@ -42,6 +43,10 @@ sync: .venv/installed
 soak: .venv/installed-dev
 	@PYTHONPATH=. .venv/bin/python tests/faults.py
 
+site: .venv/installed-site
+	@.venv/bin/python -m sphinx -q -W --keep-going -b html -c docs . runs/site/html
+	@echo "runs/site/html/index.html"
+
 bench: .venv/installed
 	@$(COURSE) bench
 
@@ -53,6 +58,11 @@ bench: .venv/installed
 
 .venv/installed-grid: .venv/installed requirements-grid.txt
 	$(PIP) -r requirements-grid.txt
+	@touch $@
+
+.venv/installed-site: .venv/installed requirements-site.txt docs/package.json
+	$(PIP) -r requirements-site.txt
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix docs
 	@touch $@
 
 .venv/installed-dev: .venv/installed-grid requirements-dev.txt

@@ -192,7 +192,7 @@ def watch(model: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Module, lis
 
 
 def make_trial(model: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Module, Tensor]:
-    """Return a copy of `model` in evaluation mode and black images (2, *shape) to run it on; `model` stays as it is."""
+    """Return a copy of `model` in evaluation mode and two black images to run it on; `model` stays as it is."""
     model = getattr(model, "_orig_mod", model)  # what torch.compile was given
     # What a forward pass has left depends on parameters, e.g. weight_norm's `weight`: deepcopy refuses such tensors.
     left = {id(value): value.detach().clone() for module in model.modules() for value in tensors(vars(module))

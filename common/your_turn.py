@@ -45,7 +45,7 @@ def train(run: Experiment, make_network, recipe: Recipe, data: Data, name: str =
     """Train `make_network()` and return its result; None, and a sentence, where that can't be done.
 
     What was trained before with the same recipe is read. Another network, or another recipe, gets the next free name:
-    `name`, then `name`_2 ... What is over budget isn't trained. Nor is anything where results would be among the
+    `name` with a number behind it. What is over budget isn't trained. Nor is anything where results would be among the
     course's published ones (preset full without an output).
     """
     made, published = run.folders()
@@ -122,7 +122,7 @@ def explain(error: Exception) -> str:
 
 
 def free_name(run: Experiment, name: str, network: nn.Module, recipe: Recipe, data: Data) -> str:
-    """Return the first of `name`, `name`_2 ... whose results, of any seed, are of this network and recipe, or none."""
+    """Return `name`, or the first of it with a number whose results, of any seed, are of this network and recipe."""
     layers = anatomy.layer_table(network, tuple(data[0].images.shape[1:]))
     seen = experiment.what_is_seen(network, data)
 
