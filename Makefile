@@ -6,7 +6,7 @@
 # make publish   put outputs into the notebooks and results into the READMEs
 # make sync      write every .ipynb from its .py, with the address of git's origin in badges and set-up cells
 # make soak      hundreds of kills, cut downloads and damaged files; rewrites docs/reliability.md (half an hour)
-# make site      the notebooks, the pages and the docstrings as a site, in runs/site/html
+# make site      notebooks, pages, docstrings and a page to draw digits on, as a site in runs/site/html
 # make bench     training speed against the textbook loop
 
 COURSE := .venv/bin/python -m tools
@@ -44,6 +44,7 @@ soak: .venv/installed-dev
 	@PYTHONPATH=. .venv/bin/python tests/faults.py
 
 site: .venv/installed-site
+	@$(COURSE) demo
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html -c docs . runs/site/html
 	@echo "runs/site/html/index.html"
 
@@ -60,11 +61,11 @@ bench: .venv/installed
 	$(PIP) -r requirements-grid.txt
 	@touch $@
 
-.venv/installed-site: .venv/installed requirements-site.txt docs/package.json
+.venv/installed-site: .venv/installed requirements-site.txt requirements-export.txt docs/package.json
 	$(PIP) -r requirements-site.txt
 	npm install --silent --no-audit --no-fund --no-package-lock --prefix docs
 	@touch $@
 
-.venv/installed-dev: .venv/installed-grid requirements-dev.txt
+.venv/installed-dev: .venv/installed-grid requirements-dev.txt requirements-export.txt
 	$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+from tools.notebooks import repository, site  # noqa: E402, I001
 about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 project, author, version = "Small CNNs under a budget", about["authors"][0]["name"], about["version"]
@@ -17,6 +18,7 @@ include_patterns = ["README.md", "CONTRIBUTING.md", "docs/*.md", "S*/README.md",
 
 html_theme, html_title = "sphinx_book_theme", project
 html_static_path = ["node_modules/mathjax/es5"]
+html_extra_path = ["../runs/extra"]  # demo/, which `python -m tools demo` makes
 mathjax_path = "tex-chtml.js"  # from here, not from a foreign host
 html_theme_options = {
     "repository_url": about["urls"]["repository"], "repository_branch": "main", "use_repository_button": True,
@@ -32,29 +34,33 @@ default_role = "code"  # what stands in `backticks` in docstrings
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 
-CONTENTS = """
-```{toctree}
+CONTENTS = f"""
+```{{toctree}}
+:hidden:
+Draw a digit <https://{site(repository())}/demo/>
+```
+```{{toctree}}
 :hidden:
 :caption: Session 7, MNIST
 :glob:
 S7_mnist/README
 S7_mnist/*
 ```
-```{toctree}
+```{{toctree}}
 :hidden:
 :caption: Session 8, three norms
 :glob:
 S8_norms/README
 S8_norms/*
 ```
-```{toctree}
+```{{toctree}}
 :hidden:
 :caption: Session 9, without max-pooling
 :glob:
 S9_advanced_conv/README
 S9_advanced_conv/*
 ```
-```{toctree}
+```{{toctree}}
 :hidden:
 :caption: More
 docs/running

@@ -70,6 +70,35 @@ def precision() -> None:
 
 
 @course.command()
+@click.argument("name", required=False)
+@click.option("--onnx", is_flag=True, help="With 32 bits; so it is where nothing is said.")
+@click.option("--int8", is_flag=True, help="With 8 bits.")
+def export(name: str | None, onnx: bool, int8: bool) -> None:
+    """Write a trained network, such as s7_ours, as an ONNX file; without a name all, with the tables of the READMEs."""
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise CourseError(f"{error.name} isn't here: pip install -r requirements-export.txt") from None
+    from tools import export
+
+    if not name:
+        export.export_all()
+    for eight in [False] * (onnx or not int8) + [True] * int8 if name else []:
+        made = export.export(name, eight)
+        print(f"{notebooks.relative(made.path)}: {made.kilobytes:.0f} kB, {made.accuracy:.2f} % of the test images "
+              f"right, {made.differ} classified otherwise than by PyTorch")
+
+
+@course.command()
+def demo() -> None:
+    """Make the page on which a reader draws a digit, for the site."""
+    from tools import demo
+
+    demo.build(demo.BUILT)
+
+
+@course.command()
 @click.argument("session")
 def ideas(session: str) -> None:
     """Try the ideas of a session, such as S8_norms, on held-out images."""

@@ -31,7 +31,7 @@ class Finding(NamedTuple):
 
 def make_sections() -> dict[str, str]:
     """Return the page's generated sections by name."""
-    return {"hook": hook(), "sessions": tabulate_sessions(), "findings": list_findings()}
+    return {"hook": hook(), "demo": demo(), "sessions": tabulate_sessions(), "findings": list_findings()}
 
 
 def hook() -> str:
@@ -42,6 +42,13 @@ def hook() -> str:
             f"{linear['mean']:.1f} % of MNIST's test images. A convolutional network of this course has "
             f"{small['params']:,} and reads {small['mean']:.1f} %. How? In {len(notebooks.names())} PyTorch notebooks, "
             "with exercises, you design networks under a budget, and learn to tell a better one from a lucky one.")
+
+
+def demo() -> str:
+    """Return the sentence that sends a reader to the page where digits are drawn."""
+    ours = results.published_summary("S7_mnist/3_augmentation", "ours")
+    return (f"**[Draw a digit](https://{notebooks.site(notebooks.repository())}/demo/)** in your browser: a network of "
+            f"{ours['params']:,} parameters reads it as you draw.")
 
 
 def tabulate_sessions() -> str:

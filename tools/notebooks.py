@@ -84,8 +84,15 @@ def move_repository() -> list[str]:
         return []
     named = [ROOT / name for name in ("pyproject.toml", "CITATION.cff", "hubconf.py", "README.md")]
     paths = [*named, *ROOT.glob("S*/README.md")]
-    new = {path: path.read_text().replace(repository(), origin[1]) for path in paths}
+    new = {path: path.read_text().replace(repository(), origin[1]).replace(site(repository()), site(origin[1]))
+           for path in paths}
     return [changed for path, text in new.items() for changed in write_new(path, text)]
+
+
+def site(address: str) -> str:
+    """Return where GitHub shows the site of the repository `address`, "owner/name"."""
+    owner, name = address.split("/")
+    return f"{owner.lower()}.github.io/{name}"
 
 
 def badge(name: str) -> str:

@@ -63,13 +63,13 @@ def make_sections(folder: Path) -> dict[str, str]:
             f"results {name}": tabulate_results(about, folder),
             f"comparisons {name}": tabulate_comparisons(about),
             f"figures {name}": list_figures(about, folder),
-            **{f"{measured} {name}": read_table(name, measured) for measured in ("bench", "precision")},
+            **{f"{measured} {name}": read_table(name, measured) for measured in ("bench", "precision", "export")},
         }
     return sections
 
 
 def read_table(name: str, measured: str) -> str:
-    """Return the table of what `make bench` and `python -m tools precision` measured of a session."""
+    """Return the table of what `make bench`, or `python -m tools` precision or export, measured of a session."""
     path = ROOT / name / "results" / f"{measured}.json"
     return json.loads(path.read_text())["table"] if path.exists() else "*Not measured yet.*"
 
