@@ -570,6 +570,7 @@ def label_points(fig: Figure, ax: Axes, names: list[str], marks: np.ndarray, fon
         if not name:
             continue
         note = ax.annotate(name, at, (0, 0), textcoords="offset points", fontsize=fontsize, ha="center", va="center",
+                           bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0},
                            in_layout=False)
         size = note.get_window_extent().size
         for distance, angle in itertools.product((4, 12, 22, 34, 48, 64, 82), np.arange(0, 2 * np.pi, np.pi / 8)):

@@ -16,6 +16,7 @@ from common.receptive_field import receptive_field, window
 from common.session import Session
 from tools import notebooks
 
+NORMS = {None: "", "bn": "batch norm ", "gn": "group norm ", "ln": "layer norm "}
 NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -40,8 +41,9 @@ def hook() -> str:
     small = results.published_summary("S7_mnist/3_augmentation", "one_block_45")
     return (f"A linear classifier of handwritten digits has {linear['params']:,} parameters and reads "
             f"{linear['mean']:.1f} % of MNIST's test images. A convolutional network of this course has "
-            f"{small['params']:,} and reads {small['mean']:.1f} %. How? In {len(notebooks.names())} PyTorch notebooks, "
-            "with exercises, you design networks under a budget, and learn to tell a better one from a lucky one.")
+            f"{small['params']:,} and reads {small['mean']:.1f} %. How? In {len(notebooks.names())} PyTorch notebooks "
+            "you design networks under a budget of parameters, and learn to tell a better one from a lucky one. For "
+            "students who know some Python and have met PyTorch, and for those who teach them.")
 
 
 def demo() -> str:
@@ -58,8 +60,8 @@ def tabulate_sessions() -> str:
         about = session.read(name)
         found = [row for row in results.summarize_session(name)
                  if (row["notebook"], row["model"]) == (about.closing, "ours")]
-        reached = [f"{row['norm'] + ' ' if row['norm'] else ''}{tables.accuracy(row)} (worst {row['worst']:.2f}, "
-                   f"n = {row['n']})" for row in sorted(found, key=lambda row: row["norm"] or "")]
+        reached = [f"{NORMS[row['norm']]}{tables.accuracy(row)} (worst {row['worst']:.2f}, n = {row['n']})"
+                   for row in sorted(found, key=lambda row: row["norm"] or "")]
         asked = f"< {about.target('params').limit:,} parameters, ≥ {about.goal.limit:g} %"
         first = next(iter(about.notebooks))
         rows.append((f"[{name.split('_')[0]}: {about.title}]({name}/README.md)", asked, about.learn,
@@ -109,8 +111,7 @@ def draw_panel(ax: Axes, about: Session) -> None:
     ax.plot([point["params"] for point in theirs], [point["accuracy"] for point in theirs], "s", markersize=13,
             color=plots.COLOURS[1], markerfacecolor="white", markeredgewidth=3, label="others")
     for number, row in enumerate(ours):
-        ends = [min(run["accuracy"] for run in row["results"]), max(run["accuracy"] for run in row["results"])]
-        ax.plot([row["params"]] * 2, ends, color=plots.COLOURS[0], linewidth=4)
+        ax.plot([row["params"]] * 2, [row["worst"], best_seed(row)], color=plots.COLOURS[0], linewidth=4)
         ax.plot(row["params"], row["mean"], "o", color=plots.COLOURS[0], markersize=13,
                 label="" if number else "ours, worst to best seed")
     ax.set_xscale("log")
@@ -128,8 +129,13 @@ def split_points(about: Session) -> tuple[list[dict], list[dict]]:
     theirs = [point for point in tables.session_points(about) if point["source"]]
     known = {baseline["params"] for baseline in about.baselines}  # trained here, too, but not ours
     ours = [row for row in results.summarize_session(about.name)
-            if row["params"] not in known and row["mean"] > about.goal.limit - 0.5 and row["n"] > 1]
+            if row["params"] not in known and row["mean"] > about.goal.limit - 0.5 and row["n"] > 1
+            and "epochs" not in row["model"]]  # what has another schedule than the session's last says so
     return theirs, ours
+
+
+def best_seed(row: dict) -> float:
+    return max(run["accuracy"] for run in row["results"])
 
 
 def name_others(fig: Figure, ax: Axes, about: Session) -> None:
@@ -139,7 +145,7 @@ def name_others(fig: Figure, ax: Axes, about: Session) -> None:
             if "github.com" in point.get("link", "")}
     names = [next((name for name, point in best.items() if point is other), "") for other in theirs] + [""] * len(ours)
     places = [[(point["params"], point["accuracy"])] * 3 for point in theirs] + [
-        [(row["params"], accuracy) for accuracy in (row["worst"], row["mean"], row["mean"])] for row in ours]
+        [(row["params"], accuracy) for accuracy in (row["worst"], row["mean"], best_seed(row))] for row in ours]
     plots.label_points(fig, ax, names, np.array(places).reshape(-1, 2), fontsize=22)
 
 
@@ -157,7 +163,8 @@ def few_parameters() -> Finding:
         with plt.rc_context(plots.STYLE):
             fig, ax = plt.subplots(figsize=(5, 2.8))
             ax.errorbar([row["params"] for row in ladder], [100 - row["mean"] for row in ladder],
-                        [row["std"] for row in ladder], fmt="o-", capsize=3, label="one block, used eight times")
+                        [row["std"] for row in ladder], fmt="o-", capsize=3,
+                        label="one block, used eight times\n(mean ± deviation over seeds)")
             ax.plot(linear["params"], 100 - linear["mean"], "s", color=plots.COLOURS[1], label="linear classifier")
             ax.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test images wrong (%)",
                    xticks=(500, 1000, 2000, 4000, 8000), yticks=(0.5, 1, 2, 4, 8))
@@ -171,7 +178,8 @@ def few_parameters() -> Finding:
     return Finding(
         "few_parameters",
         f"**Size isn't everything.** A network of {smallest['params']} parameters, one block of convolutions used "
-        f"eight times, makes less than a third of the mistakes of a linear classifier with {linear['params']:,}.",
+        f"eight times, makes less than a third of the mistakes of a linear classifier with {linear['params']:,}. "
+        f"({smallest['n']} seeds each; below, equal steps are equal factors.)",
         3 * (100 - smallest["worst"]) < 100 - max(run["accuracy"] for run in linear["results"]),
         "S7_mnist/3_augmentation", draw)
 
@@ -183,17 +191,16 @@ def norm_or_network() -> Finding:
              for name, norms in found.items()}
 
     def draw() -> Figure:
-        fig = plots.differences({f"{name}: {other} norm": lead
-                                 for name, pair in (("one", leads["shared"]), ("another", leads["budgeted"]))
+        fig = plots.differences({f"{name}: over {other} norm": lead for name, pair in leads.items()
                                  for other, lead in zip(("group", "layer"), pair, strict=True)},
-                                "lead of batch norm (points)")
+                                "lead of batch norm (points of accuracy)")
         fig.set_size_inches(5, 2.6)
         return fig
 
     return Finding(
         "norm_or_network",
-        "**One network proves nothing about norms.** In one network of session 8 batch norm is more than three times "
-        "as far ahead of group and layer norm as in another, with the same recipe and five seeds each.",
+        "**One network proves nothing about norms.** In the network `shared` of session 8 batch norm is more than "
+        "three times as far ahead of group and layer norm as in `budgeted`, with the same recipe and five seeds each.",
         all(better(norms["bn"], norms[other]) for norms in found.values() for other in ("gn", "ln"))
         and all(much.mean > 3 * little.mean for much, little in zip(*leads.values(), strict=True)),
         "S8_norms/4_three_norms", draw)
@@ -209,8 +216,9 @@ def holes() -> Finding:
     with_holes, without = (int((found > 0).sum()) for found in windows.values())
     return Finding(
         "holes",
-        f"**A receptive field can have holes.** Three convolutions with a dilation of 2 span {width} x {width} pixels "
-        f"and see {with_holes} of them; with dilations of 1, 2 and 3 they see all {without}.",
+        f"**A receptive field can have holes.** Three 3x3 convolutions with a dilation of 2 span {width} x {width} "
+        f"pixels and see {with_holes} of them; with dilations of 1, 2 and 3 they see all {without}. (The darker, the "
+        "more a pixel counts.)",
         without == width**2 and with_holes < width**2 / 3,
         "S9_advanced_conv/1_convolutions", lambda: plots.footprints(windows, size=15))
 
@@ -222,8 +230,9 @@ def list_findings() -> str:
         if not finding.holds:
             raise notebooks.CourseError(f"the front page says what the results don't: {finding.sentence}")
         number = f"{finding.where.split('_')[0]}.{finding.where.split('/')[1].split('_')[0]}"
+        alt = finding.sentence.partition("**")[2].partition("**")[0]
         said.append(f"{finding.sentence} ([{number}]({finding.where}.ipynb))\n\n"
-                    f"<img src=\"docs/{finding.name}.png\" width=\"420\" alt=\"\">")
+                    f"<img src=\"docs/{finding.name}.png\" width=\"420\" alt=\"{alt}\">")
     return "\n\n".join(said)
 
 
