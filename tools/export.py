@@ -57,7 +57,8 @@ class FromPixels(nn.Module):
 def export(name: str, int8: bool = False, folder: Path = ROOT / "runs" / "export") -> Exported:
     """Write the network `name` to `folder` and compare the file with PyTorch on all test images.
 
-    Raises CourseError for an unknown name, and where a file with 32 bits says another class than PyTorch for any image.
+    Raises CourseError for an unknown name, and where a file with 32 bits says another class than PyTorch for any image,
+    or a logit is off by more than 1e-4.
     """
     if name not in NETWORKS:
         raise CourseError(f"no network {name!r}; known: {', '.join(NETWORKS)}")
@@ -70,11 +71,12 @@ def export(name: str, int8: bool = False, folder: Path = ROOT / "runs" / "export
     if int8:
         path = quantize(path, train)
     logits, expected = run(path, test), predict(network, test)
-    differ = int((logits.argmax(1) != expected.argmax(1)).sum())
-    if differ and not int8:
-        raise CourseError(f"{path} says another class than PyTorch for {differ} of {len(test.labels):,} test images")
+    differ, furthest = int((logits.argmax(1) != expected.argmax(1)).sum()), (logits - expected).abs().max().item()
+    if not int8 and (differ or furthest > 1e-4):
+        raise CourseError(f"{path} says another class than PyTorch for {differ} of {len(test.labels):,} test images; "
+                          f"one of its logits is {furthest:.1e} away")
     accuracy = 100 * (logits.argmax(1) == test.labels).double().mean().item()
-    return Exported(path, path.stat().st_size / 1000, accuracy, differ, (logits - expected).abs().max().item())
+    return Exported(path, path.stat().st_size / 1000, accuracy, differ, furthest)
 
 
 def write_onnx(network: nn.Module, images: Tensor, path: Path, outputs: tuple[str, ...] = ("logits",)) -> None:
