@@ -168,6 +168,7 @@ IDEAS = [{  # the network and its recipe; the others of a group are compared wit
     "ten epochs, 96 and 128 channels, SiLU, SGD's peak 0.1": (ours(), replace(TEN, lr=0.1)),
 }, {
     "ten epochs, group norm": (shared("gn"), TEN),
+    "ten epochs, group norm, SGD's peak 0.1": (shared("gn"), replace(TEN, lr=0.1)),
     "ten epochs, group norm, Muon's peak 0.025": (shared("gn"), replace(TEN, muon=0.025)),
     "ten epochs, group norm, Muon's peak 0.0125": (shared("gn"), replace(TEN, muon=0.0125)),
     "ten epochs, group norm, ours": (ours("gn"), TEN),

@@ -323,7 +323,7 @@ def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, band
     ax.set_xticks(numbers, [f"{number:g}" for number in numbers])
     if log:
         ax.set_yscale("log")
-    ax.legend()
+    fig.legend(loc="outside right upper")  # it covers nothing there
     return fig
 
 

@@ -7,6 +7,7 @@ it is wrong, and ... where there is none yet.
 
 import copy
 import importlib
+import math
 import traceback
 
 import torch
@@ -40,7 +41,8 @@ def number(value: float, tolerance: float = 1e-6, mistakes: dict[float, str] | N
         given = float(answer)
         if abs(given - value) <= tolerance:
             return None
-        return next((hint for wrong, hint in (mistakes or {}).items() if abs(given - wrong) <= tolerance), otherwise)
+        nearest = min(mistakes or {math.inf: otherwise}, key=lambda wrong: abs(given - wrong))
+        return mistakes[nearest] if abs(given - nearest) <= tolerance else otherwise
 
     return judge
 
