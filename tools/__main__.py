@@ -91,10 +91,13 @@ def export(name: str | None, onnx: bool, int8: bool) -> None:
 
 
 @course.command()
-def demo() -> None:
+@click.option("--samples", is_flag=True, help="Choose the test images anew that it shows: docs/demo/samples.json.")
+def demo(samples: bool) -> None:
     """Make the page on which a reader draws a digit, for the site."""
     from tools import demo
 
+    if samples:
+        demo.choose_samples()
     demo.build(demo.BUILT)
 
 
