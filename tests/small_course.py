@@ -89,8 +89,7 @@ def work_on(folder: Path, monkeypatch) -> Path:
     """Let common and tools in this process work on the course in `folder`, and its pairs be in step."""
     for module in HAVE_ROOT:
         monkeypatch.setattr(f"{module}.ROOT", folder)
-    for nothing in ("make_sections", "figures"):  # the front page speaks of the course's own results
-        monkeypatch.setattr(f"tools.front.{nothing}", dict)
+    monkeypatch.setattr("tools.front.figures", dict)  # which are of the course's own results
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebooks.sync()
     return folder

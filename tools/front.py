@@ -30,11 +30,6 @@ class Finding(NamedTuple):
     draw: Callable[[], Figure]
 
 
-def make_sections() -> dict[str, str]:
-    """Return the page's generated sections by name."""
-    return {"hook": hook(), "demo": demo(), "sessions": tabulate_sessions(), "findings": list_findings()}
-
-
 def hook() -> str:
     """Return the page's first sentences."""
     linear = results.published_summary("S7_mnist/1_structure", "linear")
@@ -239,3 +234,7 @@ def list_findings() -> str:
 def figures() -> dict[str, Figure]:
     """Return the page's figures, by the names of their files in docs/."""
     return {"front": draw_sessions(), **{finding.name: finding.draw() for finding in findings()}}
+
+
+# The page's generated sections: by name, what makes each.
+SECTIONS = {"hook": hook, "demo": demo, "sessions": tabulate_sessions, "findings": list_findings}

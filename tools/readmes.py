@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from common import results, session, tables
@@ -31,8 +32,8 @@ def fill_readmes() -> dict[Path, str]:
     return {path: fill(path.read_text(), make_sections(path.parent), relative(path)) for path in paths}
 
 
-def fill(text: str, contents: dict[str, str], where: str) -> str:
-    """Return `text` with `contents[NAME]` in each of its sections.
+def fill(text: str, contents: dict[str, str | Callable[[], str]], where: str) -> str:
+    """Return `text` with `contents[NAME]`, or what that function returns, in each of its sections.
 
     Raises CourseError, naming `where`, for a NAME that isn't known, and for a marker without its other half.
     """
@@ -42,17 +43,19 @@ def fill(text: str, contents: dict[str, str], where: str) -> str:
         begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise CourseError(f"{where} needs {begin} and, after it, {end}, once each")
-        text = f"{text[:text.index(begin)]}{begin}\n{contents[name]}\n{text[text.index(end):]}"
+        content = contents[name]
+        made = content() if callable(content) else content
+        text = f"{text[:text.index(begin)]}{begin}\n{made}\n{text[text.index(end):]}"
     return text
 
 
-def make_sections(folder: Path) -> dict[str, str]:
-    """Return the generated sections by name, with the links of a README in `folder`."""
+def make_sections(folder: Path) -> dict[str, str | Callable[[], str]]:
+    """Return the generated sections, or what makes them, by name, with the links of a README in `folder`."""
     address = repository()
     clone = f"git clone {GITHUB}{address}\ncd {address.partition('/')[2]}"
     sections = {"clone": f"```bash\n{clone}\nmake run\nmake test\n```"}
     if folder == ROOT:
-        sections |= front.make_sections()
+        sections |= front.SECTIONS
     sections["notebooks"] = list_notebooks([session.read(name) for name in session.names()], folder)
     for name in session.names():
         about = session.read(name)
