@@ -228,8 +228,7 @@ run.claims(
 # convolutions never sees more than one pixel.
 #
 # The table below the figure is the arithmetic of S7.1 with one more column. A kernel of $k$ pixels with dilation $d$
-# spans
-# $d (k - 1) + 1$ pixels, its *effective kernel*; the field grows by (effective kernel - 1) x jump in each layer.
+# spans $d (k - 1) + 1$ pixels, its *effective kernel*; the field grows by (effective kernel - 1) x jump in each layer.
 
 # %%
 def stack(*layers: dict) -> nn.Sequential:

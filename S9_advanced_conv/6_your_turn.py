@@ -148,8 +148,7 @@ your_turn.compare(run)
 # 3. **A stride for a dilation.** Take the stride of C2 away and put dilations in its place, so that the receptive field
 #    stays. What does a step cost now, and is the network better?
 # 4. **The channels.** Spend what is left of the budget at the front or at the back. Predict which is better, and what
-# it
-#    costs in time.
+#    it costs in time.
 # 5. **Half the budget.** Reach the target with fewer than 100,000 parameters.
 #
 # Set `output` in the parameters cell to a folder on your Google Drive, such as `/content/drive/MyDrive/course`, to keep
