@@ -1,10 +1,13 @@
 """Exported networks: the same classes as PyTorch's, nothing in the file but the network, and 8 bits."""
 
+import json
+
 import onnx
 import pytest
 import torch
 
 from common.data import Dataset, find
+from common.files import ROOT
 from common.models import s7, s8
 from tools import export
 from tools.notebooks import CourseError
@@ -53,6 +56,12 @@ def test_eight_bits_are_nearly_right(network, tmp_path):
     assert 0 < (full - quantized).abs().max() < 0.2 * full.abs().max()
     weights = [tensor for tensor in onnx.load(small).graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
     assert len(weights) >= 4  # of the first convolution, the block's two, and the last layer
+
+
+@pytest.mark.parametrize("name", export.NETWORKS)
+def test_the_published_table_is_of_the_published_weights(name):
+    measured = json.loads((ROOT / export.NETWORKS[name][0] / "results" / "export.json").read_text())
+    assert measured["weights"][name] == export.published(name)["weights_sha256"], "run: python -m tools export"
 
 
 def test_a_network_that_is_not_known():

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from common import data
+from common import data, results
 from common.anatomy import count_parameters
 from common.data import Dataset, normalize
 from common.files import ROOT, write
@@ -141,9 +141,16 @@ def run(path: Path, dataset: Dataset) -> Tensor:
                       for images in dataset.images.split(500)])
 
 
+def published(name: str) -> dict:
+    """Return the published result whose weights the network `name` has."""
+    session, notebook, model, norm = NETWORKS[name]
+    return results.read(ROOT / session / "results" / notebook / f"{results.result_name(model, norm)}-seed0.json")
+
+
 def export_all() -> None:
     """Export every network, with 32 bits and with 8, and write a table for each session into results/export.json."""
     rows: dict[str, list[tuple]] = {}
+    weights: dict[str, dict[str, str]] = {}
     for name, (session, notebook, model, norm) in NETWORKS.items():
         network = pretrained(f"{session}/{notebook}", model, norm)
         full, small = export(name), export(name, int8=True)
@@ -151,9 +158,11 @@ def export_all() -> None:
             f"`{name}`", f"{count_parameters(network):,}", f"{full.kilobytes:.0f} kB", f"{full.accuracy:.2f}",
             f"{full.furthest:.0e}", f"{small.kilobytes:.0f} kB", f"{small.accuracy:.2f}",
             f"{small.accuracy - full.accuracy:+.2f}"))
+        weights.setdefault(session, {})[name] = published(name)["weights_sha256"]
         print(*rows[session][-1], sep=" | ", flush=True)
     head = ("network | parameters | file, 32 bits | test accuracy, % | furthest logit from PyTorch's | file, 8 bits "
             "| test accuracy, % | difference, points")
     for session, found in rows.items():
         table = markdown(head, found, "lrrrrrrr")
-        write(ROOT / session / "results" / "export.json", json.dumps({"table": table}, indent=1) + "\n")
+        write(ROOT / session / "results" / "export.json",
+              json.dumps({"weights": weights[session], "table": table}, indent=1) + "\n")
