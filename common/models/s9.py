@@ -1,13 +1,17 @@
 """Session 9: CIFAR-10, layout C1 C2 C3 C4 O without max-pooling; global average pooling and a linear layer end it."""
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import nn
 
 from common.layers import InvertedBottleneck, Network, SeparableConv
 
 
-def conv_bn(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, padding: int = 1) -> list[nn.Module]:
-    """A 3x3 convolution without bias, batch norm and ReLU."""
-    return [nn.Conv2d(inputs, outputs, 3, stride, padding, dilation, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+def conv_bn(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, padding: int = 1,
+            activation: Callable[[], nn.Module] = nn.ReLU) -> list[nn.Module]:
+    """A 3x3 convolution without bias, batch norm and an activation."""
+    return [nn.Conv2d(inputs, outputs, 3, stride, padding, dilation, bias=False), nn.BatchNorm2d(outputs), activation()]
 
 
 def classifier(inputs: int) -> list[nn.Module]:
@@ -26,31 +30,33 @@ def inverted_bottlenecks() -> Network:
     )
 
 
-def four_blocks(c3: int, c4: int, stride: int = 1, dilation: int = 1) -> Network:
-    """C1 to C4 of separable convolutions, some of them used twice in a row, and a dilated one at the end of C3.
+def four_blocks(channels: tuple[int, int, int, int], stride: int = 1, dilation: int = 1,
+                activation: Callable[[], nn.Module] = nn.ReLU, times: int = 2) -> Network:
+    """C1 to C4 of separable convolutions, some of them used `times` in a row, and a dilated one at the end of C3.
 
-    C3 has `c3` channels and C4 `c4`, where most of the parameters are. C4 begins with `stride`, and all of its
-    convolutions have `dilation`.
+    C4 begins with `stride`, and all of its convolutions have `dilation`.
     """
+    c1, c2, c3, c4 = channels
+    separable = partial(SeparableConv, activation=activation)
     return Network(
-        *conv_bn(3, 16), SeparableConv(16, 32),
-        SeparableConv(32, 64, stride=2), SeparableConv(64, 64, times=2),
-        SeparableConv(64, c3, stride=2), SeparableConv(c3, c3, times=2), SeparableConv(c3, c3, dilation=2),
-        SeparableConv(c3, c4, stride=stride, dilation=dilation), SeparableConv(c4, c4, times=2, dilation=dilation),
+        *conv_bn(3, c1 // 2, activation=activation), separable(c1 // 2, c1),
+        separable(c1, c2, stride=2), separable(c2, c2, times=times),
+        separable(c2, c3, stride=2), separable(c3, c3, times=times), separable(c3, c3, dilation=2),
+        separable(c3, c4, stride=stride, dilation=dilation), separable(c4, c4, times=times, dilation=dilation),
         *classifier(c4),
     )
 
 
 def ours() -> Network:
     """Our own network, with a stride at the start of C2, C3 and C4: 189,098 parameters."""
-    return four_blocks(160, 256, stride=2)
+    return four_blocks((32, 64, 160, 256), stride=2)
 
 
 def dilated() -> Network:
     """The same with a dilation of 2 in C4 in place of the stride, so four times the positions: 189,098 parameters."""
-    return four_blocks(160, 256, dilation=2)
+    return four_blocks((32, 64, 160, 256), dilation=2)
 
 
 def half_size() -> Network:
     """Our own network with fewer channels in C3 and C4: 96,578 parameters."""
-    return four_blocks(112, 168, stride=2)
+    return four_blocks((32, 64, 112, 168), stride=2)
