@@ -42,10 +42,12 @@ def hook() -> str:
 
 
 def demo() -> str:
-    """Return the sentence that sends a reader to the page where digits are drawn."""
+    """Return the line that sends a reader to the page where digits are drawn, or to the first notebook."""
+    first = next(iter(session.read("S7_mnist").notebooks))
     ours = results.published_summary("S7_mnist/3_augmentation", "ours")
     return (f"**[Draw a digit](https://{notebooks.site(notebooks.repository())}/demo/)** in your browser: a network of "
-            f"{ours['params']:,} parameters reads it as you draw.")
+            f"{ours['params']:,} parameters reads it as you draw. Or begin with the first notebook: "
+            f"{notebooks.badge(f'S7_mnist/{first}')}")
 
 
 def tabulate_sessions() -> str:
