@@ -101,17 +101,23 @@ class Experiment:
             show_curve(result, path)
             self.trained[name, norm, seed] = made_of
             return result, with_weights(network, path, seed, kept, data[0].images.device)
+        maker, recipe_made = describe_maker(make_network), dataclasses.asdict(recipe)
+        try:
+            json.dumps([maker, recipe_made])
+        except TypeError as error:  # now, not after hours of training
+            raise ValueError(f"{name} couldn't be kept: what its recipe and its network are made with has to be plain "
+                             f"numbers and strings ({error})") from None
         checkpoint = self.checkpoints / self.notebook / Path(file).with_suffix(".pt")
         history = training.fit(network, *data, recipe, seed, checkpoint=checkpoint)
         last = history["curve"][-1]
         result = {
             "session": self.session.name, "notebook": self.notebook, "model": name, "norm": norm, "seed": seed,
-            "preset": self.preset, "network": describe_maker(make_network), **known, "max_epochs": recipe.epochs,
+            "preset": self.preset, "network": maker, **known, "max_epochs": recipe.epochs,
             "epochs": len(history["curve"]), "accuracy": last["test_accuracy"],
             "train_accuracy": last["train_accuracy"], "curve": history["curve"],
             "seconds": sum(row["seconds"] for row in history["curve"]), **history["machine"],
             "git_commit": git_commit(),
-            "recipe": dataclasses.asdict(recipe), "layers": layers, **seen, "trace": history["trace"],
+            "recipe": recipe_made, "layers": layers, **seen, "trace": history["trace"],
         }
         result["targets"] = targets.compare(limits, result)
         result = save(result, network if made != published or seed < about.weights else None, made)
@@ -289,13 +295,18 @@ def show_curve(result: dict, path: Path) -> None:
 def with_weights(network: nn.Module, path: Path, seed: int, kept: int, device: torch.device) -> nn.Module | None:
     """Return `network`, on `device`, with the weights of the result at `path`, which are there for `kept` seeds.
 
-    Those of an earlier seed stand in for those of a later one; without any, None is returned.
+    Those of an earlier seed stand in for those of a later one; without any, None is returned. Raises ValueError where
+    the earlier seed's result isn't there yet, or is of another network.
     """
     if kept == 0:
         return None
     if seed >= kept:
         print(f"the weights of seed {seed} aren't kept: the network is that of seed {seed % kept}")
+        layers = results.read(path)["layers"]
         path = path.with_name(path.name.replace(f"-seed{seed}.", f"-seed{seed % kept}."))
+        if not path.exists() or results.read(path)["layers"] != layers:
+            raise ValueError(f"{path.name} isn't there, or is of another network: run the notebook with "
+                             f"seed={seed % kept} first")
     network.load_state_dict(results.read_weights(results.read(path)))
     return network.to(device)
 

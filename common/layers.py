@@ -187,17 +187,17 @@ class Repeated(nn.Module):
 
 
 class EveryScale(nn.Module):
-    """One depthwise 3x3 convolution and one 1x1 mix for maps of every size, with a max-pool between the sizes.
+    """One depthwise 3x3 convolution and one 1x1 mix for maps of two sizes, with a max-pool between them.
 
     They are used `times` times in a row for each size, the input added each time. Every use has statistics of its own
     to normalize by; even the scale and the shift that follow are shared. So depth costs no parameter.
     """
 
-    def __init__(self, channels: int, times: int, sizes: int = 2):
+    def __init__(self, channels: int, times: int):
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.pointwise = mix(channels, channels)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for _ in range(sizes * times))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for _ in range(2 * times))
         self.scale = nn.Parameter(torch.ones(channels, 1, 1))
         self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
         self.pool = nn.MaxPool2d(2)

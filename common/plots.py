@@ -113,9 +113,9 @@ def _nothing(why: str) -> Figure:
     return fig
 
 
-def _show(ax: Axes, picture: np.ndarray, caption: str, size: float = 10) -> None:
+def _show(ax: Axes, picture: np.ndarray, caption: str) -> None:
     ax.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    ax.set_title(caption, fontsize=size)
+    ax.set_title(caption, fontsize=10)
     ax.axis("off")
 
 
@@ -154,16 +154,23 @@ def maps(values, captions: list[str]) -> Figure:
 
 
 @_styled
-def heat(images, maps, captions: list[str], title: str) -> Figure:
-    """Images (N, C, H, W), and below each the same with its map (N, H, W), from 0 to 1, laid over it in colour."""
+def heat(images, maps: dict, captions: list[str], title: str) -> Figure:
+    """Images (N, C, H, W), and below each the same with its map laid over it in colour, a row for each of `maps`.
+
+    `maps`: a name -> maps (N, H, W), from 0 to 1.
+    """
     pictures = _pictures(images)
     if not len(pictures):
         return _nothing("no image to show")
-    fig, axes = plt.subplots(2, len(pictures), figsize=(1.65 * len(pictures), 4.2), squeeze=False)
-    for above, below, picture, heat_map, caption in zip(*axes, pictures, maps, captions, strict=True):
-        _show(above, picture, caption)
-        _show(below, picture, "")
-        below.imshow(torch.as_tensor(heat_map).cpu().numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+    rows = 1 + len(maps)
+    fig, axes = plt.subplots(rows, len(pictures), figsize=(1.65 * len(pictures), 0.6 + 1.8 * rows), squeeze=False)
+    for ax, picture, caption in zip(axes[0], pictures, captions, strict=True):
+        _show(ax, picture, caption)
+    for row, (name, values) in zip(axes[1:], maps.items(), strict=True):
+        for ax, picture, heat_map in zip(row, pictures, values, strict=True):
+            _show(ax, picture, "")
+            ax.imshow(torch.as_tensor(heat_map).cpu().numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+        row[0].text(-0.08, 0.5, name, transform=row[0].transAxes, rotation=90, ha="right", va="center")
     fig.suptitle(title)
     return fig
 
@@ -305,7 +312,7 @@ def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, band
         log: whether the values have a logarithmic axis, too.
     """
     fig, ax = plt.subplots(figsize=(8, 4))
-    colours = iter(COLOURS)
+    colours = itertools.cycle(COLOURS)
     for name, values in (bands or {}).items():
         colour = next(colours)
         ax.axhspan(min(values), max(values), color=colour, alpha=0.25, linewidth=0)

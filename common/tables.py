@@ -9,11 +9,9 @@ from IPython.display import Markdown
 from torch import nn
 
 from common.anatomy import blocks, count_parameters, multiply_accumulates, torchsummary_table
-from common.data import Dataset
 from common.receptive_field import Row
-from common.results import difference, mean_and_deviation, mean_epoch_until, summarize_session
+from common.results import difference, mean_and_deviation, summarize_session
 from common.session import Session
-from common.training import evaluate
 
 
 def markdown(head: str, rows: list[tuple], align: str = "") -> str:
@@ -88,22 +86,6 @@ def cost(model: nn.Module, shape: tuple[int, int, int]) -> str:
     return f"{count_parameters(model):,} parameters, {said} multiply-accumulates an image"
 
 
-def gain(result: dict, other: dict) -> str:
-    """Say how much more of the test images are right in `result` than in `other`; both results, or both summaries.
-
-    Of summaries the runs with the same seed are compared (see `common.results.difference`).
-    """
-    if "mean" not in result:
-        return f"{result['accuracy'] - other['accuracy']:+.2f} points"
-    found = difference(result, other)
-    if found.n == 0:
-        return f"{result['mean'] - other['mean']:+.2f} points"
-    if found.n == 1:
-        return f"{found.mean:+.2f} points (one seed)"
-    return (f"{found.mean:+.2f} points ({found.n} pairs of seeds, 95 % interval {found.low:+.2f} to {found.high:+.2f}: "
-            f"{found.verdict})")
-
-
 def difference_table(comparisons: list[tuple[dict, dict]]) -> str:
     """Return the table, in Markdown, of pairs of summaries: what each one gains over the other."""
     rows = [(title(one), title(other), found.n, f"{found.mean:+.2f}",
@@ -140,15 +122,6 @@ def summary_point(summary: dict) -> dict:
             "source": False}
 
 
-def verdicts(summaries: list[dict], other: dict) -> str:
-    """Say in words which of `summaries` are worse than `other`, which better, and of which it isn't clear."""
-    found: dict[str, list[str]] = {"worse": [], "better": [], "no clear difference": [], "one seed says nothing": []}
-    for row in summaries:
-        found[difference(row, other).verdict].append(title(row))
-    said = [f"{verdict}: {', '.join(names)}" for verdict, names in found.items() if names]
-    return f"Against {title(other)}, {'; '.join(said)}."
-
-
 def title(row: dict) -> str:
     """Return the name of a result or a summary: its model, and its norm where it has one."""
     return row["model"].replace("_", " ") + (f", {row['norm']}" if row["norm"] else "")
@@ -157,24 +130,6 @@ def title(row: dict) -> str:
 def accuracy(summary: dict) -> str:
     """Return the mean test accuracy over seeds with its standard deviation, where there is more than one."""
     return mean_and_deviation([run["accuracy"] for run in summary["results"]])
-
-
-def first_epoch(summary: dict, accuracy: float) -> str:
-    """Return in words after how many epochs the runs first reached `accuracy` percent: their mean, and how many did."""
-    mean, runs = mean_epoch_until(summary["results"], accuracy)
-    if mean is None:
-        return f"never reached {accuracy} %"
-    return f"first reached {accuracy} % after {mean:.1f} epochs" + (
-        f" in {runs} of {summary['n']} runs" if runs < summary["n"] else "")
-
-
-def generalization_gap(result: dict, model: nn.Module, train_set: Dataset) -> str:
-    """Say how much better the trained `model` of `result` is on its training images than on the test's."""
-    unchanged = evaluate(model, train_set)[1]
-    return (f"With seed {result['seed']} it is right in {result['accuracy']:.2f} % of the test images; on the "
-            f"augmented training images, as they were met in the last epoch, in {result['train_accuracy']:.2f} %; on "
-            f"the same images unchanged in {unchanged:.2f} %, {unchanged - result['accuracy']:+.2f} points from the "
-            "test's.")
 
 
 def number(value: float | None) -> str:

@@ -37,6 +37,17 @@ def sees_far():
         *conv(16, 16), *conv(16, 32), *conv(32, 32), nn.Conv2d(32, 16, 1), nn.MaxPool2d(2),
         *conv(16, 32), *conv(32, 32), *conv(32, 32), nn.AdaptiveAvgPool2d(1), nn.Conv2d(32, 10, 1), nn.Flatten())
 '''
+SEES_FAR_WITH_FEW = '''
+def separable(inputs, outputs, stride=1, dilation=1):
+    return [nn.Conv2d(inputs, inputs, 3, stride, dilation, dilation, groups=inputs, bias=False),
+            nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+def tiny():
+    return nn.Sequential(
+        *separable(3, 16), *separable(16, 32), *separable(32, 32, stride=2), *separable(32, 48),
+        *separable(48, 64, stride=2), *separable(64, 64), *separable(64, 64, dilation=2), *separable(64, 90),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(90, 10))
+'''
 SOLUTIONS = {  # what a folded answer says: code that assigns the answer, or defines it last
     "S7.1.1": "answer = 5 * 5 * 16 * 16 - 2 * 3 * 3 * 16 * 16",
     "S7.1.2": "answer = 1 + 2 * 1 + 2 * 1 + 1 * 1 + 2 * 2",
@@ -150,6 +161,45 @@ def flip(images, chosen):
 ''',
     "S9.2.4": "answer = 0.125",
     "S9.2.5": "answer = 'flip'",
+    "S9.3.1": "answer = 11_680",
+    "S9.3.2": "answer = 5_242_880",
+    "S9.3.3": '''
+def widest(channels, budget):
+    middle = 0
+    while (middle + 1) * (2 * channels + 9) <= budget:
+        middle += 1
+    return middle
+''',
+    "S9.3.4": "answer = 'C1'",
+    "S9.3.5": "answer = 'because few channels would lose too much'",
+    "S9.4.1": '''
+def cam(maps, weights):
+    return torch.einsum("khw,k->hw", maps, weights).clamp(min=0)
+''',
+    "S9.4.2": "answer = 100 * (1 - 54 / 10_000)",
+    "S9.4.3": "answer = 'unknown'",
+    "S9.4.4": "answer = 4",
+    "S9.4.5": '''
+def difference(ours, theirs):
+    pairs = [one - other for seed, one in ours for again, other in theirs if seed == again]
+    return sum(pairs) / len(pairs)
+''',
+    "S9.5.1": "answer = (50_000 / 190_000) ** 0.5",
+    "S9.5.2": '''
+import math
+
+def predicted(epochs):
+    b = math.log(14 / 10) / math.log(40 / 10)
+    return 14 * (epochs / 10) ** -b
+''',
+    "S9.5.3": '''
+def mixed_loss(log_shares, first, second, share):
+    target = torch.zeros(10)
+    target[first], target[second] = share, 1 - share
+    return -(target * log_shares).sum()
+''',
+    "S9.5.4": "answer = 'more epochs'",
+    "S9.5.5": SEES_FAR_WITH_FEW,
 }
 
 
@@ -304,6 +354,30 @@ WRONG = {
                lambda images, chosen: images[chosen].flip(3)],
     "S9.2.4": [1 / 4, 1 / 2, 12.5],
     "S9.2.5": ["shift", "hole", "all"],
+    "S9.3.1": [9 * 32 * 32, 10_240],
+    "S9.3.2": [32 * 160, 1],
+    "S9.3.3": [lambda channels, budget: budget // (2 * channels), lambda channels, budget: budget / channels],
+    "S9.3.4": ["C2", "C3", "C4", "all"],
+    "S9.3.5": ["to save time", "because the norm has done it"],
+    "S9.4.1": [lambda maps, weights: (weights[:, None, None] * maps).sum(0), lambda maps, weights: maps.sum(0).relu(),
+               lambda maps, weights: maps[0], lambda maps, weights: (weights[:, None, None] * maps).relu().sum(0)],
+    "S9.4.2": [0.9946, 0.54, 100, 95],
+    "S9.4.3": ["A", "B", "both"],
+    "S9.4.4": [2, 1, 16, 8],
+    "S9.4.5": [lambda ours, theirs: sum(a for _, a in ours) / len(ours) - sum(a for _, a in theirs) / len(theirs),
+               lambda ours, theirs: sum(a - b for (_, a), (_, b) in zip(ours, theirs, strict=True)) / len(ours),
+               lambda ours, theirs: 0.0],
+    "S9.5.1": [50 / 190, (190 / 50) ** 0.5, 0.487, 1],
+    "S9.5.2": [lambda epochs: 14 - 4 * (epochs - 10) / 30, lambda epochs: 140 / epochs, lambda epochs: 10,
+               lambda epochs: 14 * (10 / 14) ** ((epochs - 10) / 30)],
+    "S9.5.3": [lambda shares, first, second, share: share * shares[first] + (1 - share) * shares[second],
+               lambda shares, first, second, share: -shares[first],
+               lambda shares, first, second, share: -(share * shares[second] + (1 - share) * shares[first])],
+    "S9.5.4": ["stronger regularization", "fewer parameters", "less"],
+    "S9.5.5": [lambda: nn.Linear(3, 10), lambda: solve(SEES_FAR_WITH_FEW.replace("90", "400"))(),
+               lambda: solve(SEES_FAR_WITH_FEW.replace("dilation=2", "dilation=1"))(),
+               lambda: solve(SEES_FAR_WITH_FEW.replace("groups=inputs, ", ""))(),
+               lambda: solve(SEES_FAR_WITH_FEW.replace("stride=2", "stride=1"))()],
 }
 
 

@@ -10,6 +10,7 @@ import types
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -289,6 +290,9 @@ def test_what_is_no_network_for_these_images_is_one_sentence(run, make, said):
     with pytest.raises(ValueError, match=said) as raised:
         run.train_or_read("tiny", make, RECIPE, DATA, LIMITS)
     assert "\n" not in str(raised.value)
+    with pytest.raises(ValueError, match="plain numbers"):  # before it is trained: a result couldn't be written
+        run.train_or_read("tiny", network, dataclasses.replace(RECIPE, lr=np.float32(0.1)), DATA, LIMITS)
+    assert not list(run.checkpoints.rglob("*.pt"))
     for name, limits in (("a/b", LIMITS), ("a", LIMITS[0]), ("a", ["params < 8000"])):
         with pytest.raises(ValueError, match="letters|targets"):
             run.train_or_read(name, network, RECIPE, DATA, limits)
@@ -311,6 +315,9 @@ def test_weights_are_kept_where_session_toml_says(full, capsys, tmp_path):
     assert result["seed"] == 2 and "network is that of seed 0" in capsys.readouterr().out
     assert evaluate(model, DATA[1])[1] == results.read(folder / "tiny-seed0.json")["accuracy"]
     assert later.train_or_read("numbers", network, RECIPE, DATA, LIMITS)[1] is None
+    (folder / "tiny-seed0.json").unlink()
+    with pytest.raises(ValueError, match="seed=0 first"):
+        dataclasses.replace(later, trained={}).train_or_read("tiny", network, RECIPE, DATA, LIMITS)
 
 
 def test_a_result_with_fewer_seeds_is_shown_for_one_of_them(full, capsys):

@@ -5,11 +5,13 @@ import json
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner
 
 from common.data import Dataset, find
 from common.files import ROOT
 from common.models import s7, s8
 from tools import export
+from tools.__main__ import course
 from tools.notebooks import CourseError
 
 torch.manual_seed(0)
@@ -67,6 +69,7 @@ def test_the_published_table_is_of_the_published_weights(name):
 def test_a_network_that_is_not_known():
     with pytest.raises(CourseError, match="s9_ours"):
         export.export("s9")
+    assert "which network" in CliRunner().invoke(course, ["export", "--int8"]).output
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ def test_it_finds_what_speaks_for_the_class():
     model = bright_or_dark(nn.ReLU())
     maps = grad_cam(model, images.clone(), model[1])
     assert torch.equal(maps > 0, (images != 0).squeeze(1)) and maps.amax((1, 2)).tolist() == [1, 1]
+    assert not grad_cam(model, images, model[1], torch.tensor([1, 0])).any()  # nothing speaks for the other class
     images = torch.full((1, 1, 4, 4), -1.0)  # what speaks against it is cut off
     images[..., 0] = 9.0
     model = bright_or_dark()  # without ReLU: they cancel out

@@ -31,7 +31,7 @@ def test_published_ideas_are_those_that_are_listed(path):
         (name, seed) for name, idea in listed.items() for seed in range(idea.seeds)]
     for row in rows:
         idea = listed[row["idea"]]
-        assert (row["start"], row["recipe"]) == (idea.start, ideas.as_json(idea.recipe))
+        assert (row["start"], ideas.experiment.full_recipe(row)) == (idea.start, ideas.as_json(idea.recipe))
         assert row["params"] == count_parameters(idea.make_network())
 
 

@@ -110,9 +110,10 @@ def drawn_at(ax, name):
 def test_heat_lies_over_its_image():
     maps = torch.rand(3, 32, 32)
     captions = [f"true: automobile\npredicted: {name}" for name in CLASSES[:3]]
-    fig = readable(plots.heat(IMAGES[:3], maps, captions, "looked at"))
-    assert titles(fig) == captions
+    fig = readable(plots.heat(IMAGES[:3], {"predicted": maps, "true": maps.flip(0)}, captions, "looked at"))
+    assert titles(fig) == captions and words(fig.axes[3].texts + fig.axes[6].texts) == ["predicted", "true"]
     assert torch.equal(shown(fig.axes[5]), IMAGES[2]) and torch.equal(shown(fig.axes[5], 1)[0], maps[2])
+    assert torch.equal(shown(fig.axes[8], 1)[0], maps[0])
 
 
 def test_confusion_matrix():

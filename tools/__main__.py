@@ -83,6 +83,8 @@ def export(name: str | None, onnx: bool, int8: bool) -> None:
     from tools import export
 
     if not name:
+        if onnx or int8:
+            raise click.UsageError("which network? One of: " + ", ".join(export.NETWORKS))
         export.export_all()
     for eight in [False] * (onnx or not int8) + [True] * int8 if name else []:
         made = export.export(name, eight)
@@ -123,7 +125,9 @@ def main() -> int:
     try:
         return course(standalone_mode=False) or 0
     except click.Abort:  # Ctrl-C
-        print("stopped; finished epochs are kept, and the same command goes on from there", file=sys.stderr)
+        goes_on = {"run", "results", "notebook"} & set(sys.argv[1:2])
+        print("stopped" + "; finished epochs are kept, and the same command goes on from there" * bool(goes_on),
+              file=sys.stderr)
         return 130
     except Exception as error:
         if "--debug" in sys.argv:

@@ -73,7 +73,7 @@ def minutes(about: Session) -> str:
     for notebook in about.notebooks:
         text = " ".join(notebooks.read_source(f"{about.name}/{notebook}").cells[0].source.split())
         if found := re.search(r"\*\*It takes\*\* (?:about )?(\w+) minutes? of computing on two CPU cores", text):
-            total += NUMBERS.index(found[1])
+            total += NUMBERS.index(found[1]) if found[1] in NUMBERS else int(found[1])
         elif not notebook.endswith("your_turn"):
             return ""
     return str(total)
@@ -152,6 +152,7 @@ def findings() -> list[Finding]:
 
 
 def few_parameters() -> Finding:
+    """A network of few hundred parameters against the linear classifier."""
     linear = results.published_summary("S7_mnist/1_structure", "linear")
     ladder = [results.published_summary("S7_mnist/3_augmentation", f"one_block_{width}") for width in (11, 18, 30, 45)]
     smallest = ladder[0]
@@ -182,6 +183,7 @@ def few_parameters() -> Finding:
 
 
 def norm_or_network() -> Finding:
+    """The lead of batch norm in two networks."""
     found = {name: {norm: results.published_summary("S8_norms/4_three_norms", f"{name}_8_epochs", norm)
                     for norm in ("bn", "gn", "ln")} for name in ("shared", "budgeted")}
     leads = {name: [results.difference(norms["bn"], norms[other]) for other in ("gn", "ln")]
@@ -205,6 +207,7 @@ def norm_or_network() -> Finding:
 
 
 def holes() -> Finding:
+    """What three dilated convolutions see, with equal dilations and with different ones."""
     shape = (1, 64, 64)
     stacks = {", ".join(map(str, dilations)): nn.Sequential(*(
         nn.Conv2d(1, 1, 3, padding=dilation, dilation=dilation) for dilation in dilations))

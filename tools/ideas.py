@@ -50,7 +50,8 @@ def try_ideas(session: str) -> None:
     path, ideas = ROOT / session / "results" / "ideas.json", read_ideas(session)[1]
     runs = [(name, seed) for name, idea in ideas.items() for seed in range(idea.seeds)]
     rows = {(row["idea"], row["seed"]): row for row in (json.loads(path.read_text()) if path.exists() else [])}
-    rows = {run: row for run, row in rows.items() if run in runs and row["recipe"] == as_json(ideas[run[0]].recipe)}
+    rows = {run: row for run, row in rows.items()
+            if run in runs and experiment.full_recipe(row) == as_json(ideas[run[0]].recipe)}
     with concurrent.futures.ProcessPoolExecutor(count_cores(), multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(try_idea, session, *run) for run in runs if run not in rows]
         for job in concurrent.futures.as_completed(jobs):

@@ -37,7 +37,7 @@ def fill(text: str, contents: dict[str, str | Callable[[], str]], where: str) ->
 
     Raises CourseError, naming `where`, for a NAME that isn't known, and for a marker without its other half.
     """
-    for name in re.findall(r"<!-- (?:generated|end): (.*?) -->", text):
+    for name in dict.fromkeys(re.findall(r"<!-- (?:generated|end): (.*?) -->", text)):
         if name not in contents:
             raise CourseError(f"{where} has a section {name!r}; known: {', '.join(contents)}")
         begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"

@@ -30,7 +30,6 @@ PATIENCE = 30  # seconds that it gets to stop; a second Ctrl-C cuts them short
 ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # memory in pages of 2 MB, not 4 kB (Linux: madvise)
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the kernel warns about its debugger
-    "NO_ALBUMENTATIONS_UPDATE": "1",  # else albumentations asks the network for its newest version
 }
 
 

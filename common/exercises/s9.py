@@ -1,8 +1,12 @@
 """The checks of session 9's exercises."""
 
+import math
+
 import torch
 
-from common.exercises import choice, draw, function, number
+from common.anatomy import count_parameters, layer_kinds
+from common.exercises import choice, draw, function, network, number
+from common.receptive_field import field_before_average
 
 
 def pixels_in_a_row(dilations):
@@ -37,6 +41,60 @@ def flip(images, chosen):
 
 def draw_images(generator):
     return torch.rand(4, 3, 5, 6, generator=generator), torch.tensor([True, False, True, False])
+
+
+def class_activation_map(maps, weights):
+    return (weights[:, None, None] * maps).sum(0).relu()
+
+
+def draw_maps(generator):
+    return torch.randn(6, 4, 4, generator=generator), torch.randn(6, generator=generator)
+
+
+def mean_difference(ours, theirs):
+    ours, theirs = dict(ours), dict(theirs)
+    both = ours.keys() & theirs.keys()
+    return sum(ours[seed] - theirs[seed] for seed in both) / len(both)
+
+
+def draw_runs(generator):
+    """Two lists of (seed, accuracy); the second lacks a seed of the first and has one more."""
+    ours, theirs = ((best + torch.rand(5, generator=generator)).tolist() for best in (88, 86))
+    missing = draw(generator, 0, 4)
+    return list(enumerate(ours)), [(5 if seed == missing else seed, accuracy) for seed, accuracy in enumerate(theirs)]
+
+
+def mean_of_all(runs):
+    return sum(accuracy for _, accuracy in runs) / len(runs)
+
+
+def power_law(epochs):
+    return 14 * (epochs / 10) ** -math.log(14 / 10, 4)
+
+
+def mixed_loss(log_shares, first, second, share):
+    return -(share * log_shares[first] + (1 - share) * log_shares[second])
+
+
+def draw_mixture(generator):
+    return (torch.randn(10, generator=generator).log_softmax(0), draw(generator, 0, 4), draw(generator, 5, 9),
+            0.1 + 0.3 * torch.rand((), generator=generator).item())
+
+
+def judge_tiny(model):
+    """The check of a network that keeps to the assignment with an eighth of its parameters."""
+    if tuple(model(torch.zeros(2, 3, 32, 32)).shape) != (2, 10):
+        return "It should take images (N, 3, 32, 32) and return ten numbers for each."
+    if (parameters := count_parameters(model)) >= 25_000:
+        return f"It has {parameters:,} parameters."
+    kinds = layer_kinds(model)
+    if missing := [kind for kind in ("depthwise", "dilated") if not kinds[kind]]:
+        return f"It has no {missing[0]} convolution."
+    if kinds["max_pools"]:
+        return "It has a max-pool: let a convolution have a stride."
+    if (field := field_before_average(model, (3, 32, 32))) <= 44:
+        return f"It sees {field} pixels before the average: an early stride makes each later layer see further."
+    return None
 
 
 CHECKS = {
@@ -87,4 +145,82 @@ CHECKS = {
         "shift": "A hand that is moved or turned a little is the same hand.",
         "hole": "A hand that is partly covered is the same hand.",
     }),
+    "S9.3.1": number(11_680, mistakes={
+        32 * 160 + 160 * 32: "The depthwise filters are missing.",
+        32 * 160 + 9 * 160 * 160 + 160 * 32: "The 3x3 convolution is depthwise: one filter a channel.",
+        9 * 32 * 32: "That is a plain 3x3 convolution.",
+    }, otherwise="I M + 9 M + M O."),
+    "S9.3.2": number(32 * 160 * 1024, mistakes={
+        32 * 160: "Those are its weights. At how many positions is each used?",
+        9 * 32 * 160 * 1024: "It is a 1x1 convolution.",
+    }, otherwise="Inputs times outputs times positions."),
+    "S9.3.3": function(lambda channels, budget: budget // (2 * channels + 9),
+                       lambda generator: (draw(generator, 8, 64), draw(generator, 2_000, 50_000)), {
+        lambda channels, budget: budget // (2 * channels): "The depthwise filters cost something, too.",
+        lambda channels, budget: budget / (2 * channels + 9): "Channels are whole.",
+        lambda channels, budget: budget // (2 * channels + 9) + 1: "That is one more than the budget pays for.",
+    }, otherwise="What does one middle channel cost? Divide the budget by that."),
+    "S9.3.4": choice("c1", {
+        "c2": "A block before it has larger maps.",
+        "c3": "Look at the table of times.",
+        "c4": "That is where the parameters are.",
+    }),
+    "S9.3.5": choice("because few channels would lose too much", {
+        "to save time": "ReLU takes next to none.",
+        "because the norm has done it": "A norm centres and scales; it sets nothing to 0.",
+    }),
+    "S9.4.1": function(class_activation_map, draw_maps, {
+        lambda maps, weights: (weights[:, None, None] * maps).sum(0): "Evidence against the class counts 0.",
+        lambda maps, weights: (weights[:, None, None] * maps).relu().sum(0): "Add up all channels first. What is left "
+                                                                             "below 0 then is evidence against it.",
+        lambda maps, weights: maps.sum(0).relu(): "Each channel counts by its weight.",
+        lambda maps, weights: (weights[:, None, None] * maps).sum((1, 2)).relu(): "Add up channels, not positions.",
+        lambda maps, weights: (weights[:, None, None] * maps).mean(0).relu(): "The sum over channels, not the mean.",
+    }, otherwise="Multiply each map by its weight, add them up, and set to 0 what is below 0."),
+    "S9.4.2": number(99.46, mistakes={
+        0.9946: "In percent, please.",
+        0.54: "That is how often it is counted wrong.",
+        100: "Judged by wrong labels it is wrong where they are.",
+    }, otherwise="It is counted wrong wherever the label is."),
+    "S9.4.3": choice("unknown", {
+        "a": "It was trained for twice as long.",
+        "b": "It may be ahead after 25 epochs, or it may not. Was it tried?",
+    }),
+    "S9.4.4": number(4, mistakes={
+        2: "Twice as many rows, and twice as many columns.",
+        1: "The weights are the same. Each is used at more positions.",
+        16: "Count positions, in both maps.",
+    }, otherwise="How many positions has each map?"),
+    "S9.4.5": function(mean_difference, draw_runs, {
+        lambda ours, theirs: mean_of_all(ours) - mean_of_all(theirs): "Some seeds have one run only: leave them out.",
+        lambda ours, theirs: sum(one[1] - other[1] for one, other in zip(ours, theirs, strict=True)) / len(ours):
+            "The second list isn't in the order of the first: look at the seeds.",
+        lambda ours, theirs: -mean_difference(ours, theirs): "Ours less theirs, please.",
+        lambda ours, theirs: mean_difference(ours, theirs) * 4: "Divide by the number of pairs.",
+        lambda ours, theirs: mean_difference(ours, theirs) * 4 / 5: "There are fewer pairs than runs.",
+    }, otherwise="Take the seeds that both have, and the mean of the differences."),
+    "S9.5.1": number((50_000 / 190_000) ** 0.5, tolerance=0.01, mistakes={
+        50_000 / 190_000: "That is for parameters. They go with inputs times outputs, and both get fewer.",
+        (190_000 / 50_000) ** 0.5: "Upside down: the channels get fewer.",
+        1 - (50_000 / 190_000) ** 0.5: "That is the part that goes. Which one stays?",
+    }, otherwise="Inputs and outputs get fewer by the same factor, so the parameters by its square."),
+    "S9.5.2": function(power_law, lambda generator: (draw(generator, 5, 200),), {
+        lambda epochs: 14 - 4 * (epochs - 10) / 30: "That is a straight line, which falls below 0 one day.",
+        lambda epochs: 14 * (10 / 14) ** ((epochs - 10) / 30):
+            "That is an exponential: the same factor for each epoch more. Here it is the same for each doubling.",
+        lambda epochs: 14 * epochs ** -math.log(14 / 10, 4): "The law goes through 14 at 10 epochs, not at one.",
+    }, otherwise="error = a * epochs ** -b: find b from the two errors' ratio, then a."),
+    "S9.5.3": function(mixed_loss, draw_mixture, {
+        lambda log_shares, first, second, share: -mixed_loss(log_shares, first, second, share): "A loss is positive.",
+        lambda log_shares, first, second, share: mixed_loss(log_shares, second, first, share):
+            "`share` is that of the first.",
+        lambda log_shares, first, second, share: -torch.log(share * log_shares[first].exp()
+                                                            + (1 - share) * log_shares[second].exp()):
+            "That mixes the probabilities before the logarithm. Cross-entropy mixes the logarithms.",
+    }, otherwise="Minus the logarithm at each label, times that label's share."),
+    "S9.5.4": choice("more epochs", {
+        "stronger regularization": "It knows its training images hardly better than the test images.",
+        "fewer parameters": "It doesn't even fit its training images with those that it has.",
+    }),
+    "S9.5.5": network(judge_tiny),
 }
