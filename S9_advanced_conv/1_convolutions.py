@@ -427,7 +427,7 @@ check("S9.1.5", times_as_many)
 # times_as_many = 4
 # ```
 #
-# Their maps are twice as high and twice as wide. S9.4 trains such a network: is it worth that?
+# Their maps are twice as high and twice as wide. S9.4 counts that for a whole network.
 # </details>
 #
 # ## References

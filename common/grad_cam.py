@@ -21,7 +21,7 @@ def grad_cam(model: nn.Module, inputs: Tensor, layer: nn.Module, classes: Tensor
         layer: a module of the network whose output is a map.
         classes: the class of each image (N); None: the one that `model` predicts.
     Returns:
-        maps (N, H, W), as large as the images, each from 0 to 1 (or all 0, where nothing speaks for the class).
+        maps (N, H, W), as large as the images: what each position adds to the logit, or 0 where it adds nothing.
     Raises:
         ValueError: the network doesn't use `layer`.
     """
@@ -36,15 +36,15 @@ def grad_cam(model: nn.Module, inputs: Tensor, layer: nn.Module, classes: Tensor
     classes = logits.argmax(1) if classes is None else classes
     gradient, = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), maps[-1])
     weighted = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True).relu().detach()
-    large = F.interpolate(weighted, inputs.shape[2:], mode="bilinear", align_corners=False).squeeze(1)
-    return large / large.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    return F.interpolate(weighted, inputs.shape[2:], mode="bilinear", align_corners=False).squeeze(1)
 
 
 def show(model: nn.Module, layer: nn.Module, dataset: Dataset, images: Tensor, predictions: Tensor,
          title: str) -> Figure:
     """Draw the images of `dataset` with the numbers `images`, and below each the `grad_cam` of its predicted class.
 
-    Where some are wrong, that of the true class follows. `predictions` are those for the whole of `dataset`.
+    Where some are wrong, that of the true class follows, on the same scale. `predictions` are those for the whole of
+    `dataset`.
     """
     pictures, labels = dataset.images[images] / 255, dataset.labels[images]
     classes = {"predicted class": predictions[images]}
@@ -52,6 +52,7 @@ def show(model: nn.Module, layer: nn.Module, dataset: Dataset, images: Tensor, p
         classes["true class"] = labels
     maps = {name: grad_cam(model, normalize(pictures, dataset.name), layer, chosen.to(pictures.device))
             for name, chosen in classes.items()}
+    most = torch.stack(list(maps.values())).amax((0, 2, 3)).clamp(min=1e-12)[:, None, None]  # of each image
     captions = [f"true: {dataset.classes[dataset.labels[k]]}\npredicted: {dataset.classes[predictions[k]]}"
                 for k in images.tolist()]
-    return plots.heat(pictures, maps, captions, title)
+    return plots.heat(pictures, {name: found / most for name, found in maps.items()}, captions, title)

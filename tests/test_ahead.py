@@ -108,7 +108,8 @@ def test_workers_end_with_their_parent(monkeypatch, end):
     parent.start()
     left = [psutil.Process(pid) for pid in ours.recv()]
     end(parent.pid)
-    _, alive = psutil.wait_procs(left, timeout=20)
+    _, there = psutil.wait_procs(left, timeout=20)
+    alive = [worker for worker in there if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
     parent.join(20)
     for worker in alive:
         worker.kill()

@@ -354,7 +354,7 @@ WRONG = {
                lambda images, chosen: images[chosen].flip(3)],
     "S9.2.4": [1 / 4, 1 / 2, 12.5],
     "S9.2.5": ["shift", "hole", "all"],
-    "S9.3.1": [9 * 32 * 32, 10_240],
+    "S9.3.1": [9 * 32 * 32, 10_240, 12_032, 12_384, 12_704],
     "S9.3.2": [32 * 160, 1],
     "S9.3.3": [lambda channels, budget: budget // (2 * channels), lambda channels, budget: budget / channels],
     "S9.3.4": ["C2", "C3", "C4", "all"],

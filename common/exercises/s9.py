@@ -147,6 +147,9 @@ CHECKS = {
     }),
     "S9.3.1": number(11_680, mistakes={
         32 * 160 + 160 * 32: "The depthwise filters are missing.",
+        12_032: "That is with biases.",
+        12_384: "That is with norms.",
+        12_704: "The input is added as it is: no channels change.",
         32 * 160 + 9 * 160 * 160 + 160 * 32: "The 3x3 convolution is depthwise: one filter a channel.",
         9 * 32 * 32: "That is a plain 3x3 convolution.",
     }, otherwise="I M + 9 M + M O."),
@@ -157,6 +160,7 @@ CHECKS = {
     "S9.3.3": function(lambda channels, budget: budget // (2 * channels + 9),
                        lambda generator: (draw(generator, 8, 64), draw(generator, 2_000, 50_000)), {
         lambda channels, budget: budget // (2 * channels): "The depthwise filters cost something, too.",
+        lambda channels, budget: (budget - 2 * channels) // (2 * channels + 13): "Leave the norms out.",
         lambda channels, budget: budget / (2 * channels + 9): "Channels are whole.",
         lambda channels, budget: budget // (2 * channels + 9) + 1: "That is one more than the budget pays for.",
     }, otherwise="What does one middle channel cost? Divide the budget by that."),
@@ -174,6 +178,9 @@ CHECKS = {
         lambda maps, weights: (weights[:, None, None] * maps).relu().sum(0): "Add up all channels first. What is left "
                                                                              "below 0 then is evidence against it.",
         lambda maps, weights: maps.sum(0).relu(): "Each channel counts by its weight.",
+        lambda maps, weights: class_activation_map(maps, weights) / 16: "The sum, not divided by anything.",
+        lambda maps, weights: class_activation_map(maps, weights) / class_activation_map(maps, weights).max():
+            "Leave it as it is: the largest value needn't be 1.",
         lambda maps, weights: (weights[:, None, None] * maps).sum((1, 2)).relu(): "Add up channels, not positions.",
         lambda maps, weights: (weights[:, None, None] * maps).mean(0).relu(): "The sum over channels, not the mean.",
     }, otherwise="Multiply each map by its weight, add them up, and set to 0 what is below 0."),
@@ -199,7 +206,7 @@ CHECKS = {
         lambda ours, theirs: mean_difference(ours, theirs) * 4: "Divide by the number of pairs.",
         lambda ours, theirs: mean_difference(ours, theirs) * 4 / 5: "There are fewer pairs than runs.",
     }, otherwise="Take the seeds that both have, and the mean of the differences."),
-    "S9.5.1": number((50_000 / 190_000) ** 0.5, tolerance=0.01, mistakes={
+    "S9.5.1": number((50_000 / 190_000) ** 0.5, tolerance=0.015, mistakes={
         50_000 / 190_000: "That is for parameters. They go with inputs times outputs, and both get fewer.",
         (190_000 / 50_000) ** 0.5: "Upside down: the channels get fewer.",
         1 - (50_000 / 190_000) ** 0.5: "That is the part that goes. Which one stays?",
@@ -209,6 +216,8 @@ CHECKS = {
         lambda epochs: 14 * (10 / 14) ** ((epochs - 10) / 30):
             "That is an exponential: the same factor for each epoch more. Here it is the same for each doubling.",
         lambda epochs: 14 * epochs ** -math.log(14 / 10, 4): "The law goes through 14 at 10 epochs, not at one.",
+        lambda epochs: 100 - power_law(epochs): "That is the accuracy. The error, please.",
+        lambda epochs: power_law(epochs) / 100: "In percent, please.",
     }, otherwise="error = a * epochs ** -b: find b from the two errors' ratio, then a."),
     "S9.5.3": function(mixed_loss, draw_mixture, {
         lambda log_shares, first, second, share: -mixed_loss(log_shares, first, second, share): "A loss is positive.",
