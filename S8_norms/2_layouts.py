@@ -21,7 +21,7 @@
 # two epochs and reads the other results, so its row and its curve are short, and claims about it may be false. The text
 # speaks of the full runs, which you see where the notebook comes with its outputs.
 #
-# **Next** S8.3 leaves the networks alone and works on the recipe.
+# **Next** S8.3 works on the recipe, and then on the network again.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
 # @title Set-up: find the course, or fetch it where only this notebook is

@@ -169,8 +169,8 @@ plots.differences({f"{network}: {names[one]} against {names[other]}": found
 #
 # With the shared network batch norm leads by far. After 8 epochs of `budgeted` it leads, too, but by so little that a
 # single run of each could have missed it. After 20 epochs of the same network, at the rates of ours, there is no lead
-# to be seen any more. And with ours it is ahead again, of both others and with each of the five seeds, by more than half
-# a point.
+# to be seen any more. And with ours it is ahead again, of both others and with each of the five seeds, by more than
+# half a point.
 #
 # So the interval of one network doesn't carry over to another. Had we measured the shared one only, we would believe
 # that batch norm is worth far more than it is elsewhere. Why its lead is so large there, this comparison can't say. The

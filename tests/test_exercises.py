@@ -117,7 +117,7 @@ def smoothed(label, classes, s):
     return asked
 ''',
     "S8.3.2": "answer = 1 / 2**3",
-    "S8.3.3": "answer = 9 * 64 + 64 * 64 + 3 * 2 * 64",
+    "S8.3.3": "answer = 9 * 48 + 48 * 48 + 4 * 2 * 48",
     "S8.3.4": '''
 def push(s, rounds):
     for _ in range(rounds):
@@ -333,7 +333,7 @@ WRONG = {
     "S8.3.1": [lambda label, classes, s: [1 - s if k == label else s / classes for k in range(classes)],
                lambda label, classes, s: F.one_hot(torch.tensor(label), classes), lambda label, classes, s: 1 - s],
     "S8.3.2": [0.25, 0.5, 0.0625, 0, 1],
-    "S8.3.3": [4672, 4800, 15_168, 14_400, 36_864, 4096],
+    "S8.3.3": [2736, 2832, 11_328, 20_736, 2304],
     "S8.3.4": [lambda s, rounds: s, lambda s, rounds: 1.0, lambda s, rounds: 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5],
     "S8.3.5": [1e-10, 2, 1.1, 11, 1],
     "S8.4.1": [lambda d: (min(d), max(d)), lambda d: sum(d) / 5, lambda d: (0, 1)],

@@ -193,13 +193,12 @@ CHECKS = {
         0.25: "That is for three epochs.",
         0: "That is with alternating flips.",
     }, otherwise="Whatever the first epoch showed: how likely is the same in each of the next three?"),
-    "S8.3.3": number(5056, mistakes={
-        4672: "The norms have parameters: a scale and a shift a channel.",
-        4800: "Each of the three uses has a norm of its own.",
-        15_168: "The weights of the convolutions count once, however often they are used.",
-        14_400: "The weights of the convolutions count once, however often they are used.",
-        36_864: "That is a plain 3x3 convolution.",
-    }, otherwise="The 3x3 filters, the 1x1 mix, and three norms of two parameters a channel."),
+    "S8.3.3": number(3120, mistakes={
+        2736: "The norms have parameters: a scale and a shift a channel.",
+        2832: "Each of the four uses has a norm of its own.",
+        11_328: "The weights of the convolutions count once, however often they are used.",
+        20_736: "That is a plain 3x3 convolution.",
+    }, otherwise="The 3x3 filters, the 1x1 mix, and a norm of two parameters a channel for each use."),
     "S8.3.4": function(push, lambda generator: (draw(generator, 1, 99) / 100, draw(generator, 0, 6)), {
         lambda s, rounds: push(s, 1): "Use `rounds`: each round starts with what came out of the last.",
         lambda s, rounds: s: "Apply the polynomial.",
