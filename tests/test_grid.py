@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import small_course
+from filelock import FileLock
 
 from common import session
 from common.data import find
@@ -94,6 +95,12 @@ def test_results_makes_what_is_missing_or_stale_and_nothing_else(course, capfd):
     runner.make_results()
     assert files(course, "json") == now  # all is there, and read
     assert "read from" in (course / "runs/grid/full/S7_mnist_2_second_seed1.log").read_text()
+
+
+def test_a_second_start_is_refused(course):
+    (course / "runs/grid").mkdir(parents=True)
+    with FileLock(course / "runs/grid/.lock"), pytest.raises(CourseError, match="already"):
+        runner.make_results()
 
 
 def test_what_snakemake_says_where_no_cell_ran(course):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
 
 from common import results, session
@@ -186,7 +187,8 @@ def make_results(seeds: int | None = None, profile: str | None = None, chosen: s
     """Run every cell of the grid, which makes each published result that is missing or stale and reads the others.
 
     Snakemake runs them, by the Snakefile, on all cores or as `profile` says. `seeds` replaces the number of each
-    notebook's seeds; `chosen` names the notebooks, all where it is empty. Raises CourseError where some failed.
+    notebook's seeds; `chosen` names the notebooks, all where it is empty. Raises CourseError where some failed, and
+    where another start is at it: both would write the same files.
     """
     if unsynced := notebooks.find_unsynced():
         raise CourseError(f"{', '.join(unsynced)}: .py and .ipynb differ; run `make sync` first")
@@ -200,8 +202,15 @@ def make_results(seeds: int | None = None, profile: str | None = None, chosen: s
     command = [sys.executable, "-m", "snakemake", *where, "--forceall", "--nolock", "--config",
                *(f"{key}={value}" for key, value in config.items())]
     log = ROOT / "runs/grid/snakemake.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     jobs = [Job(f"{cell.notebook}, seed {cell.seed}", ROOT / cell.log, grid.minutes(cell.notebook)) for cell in cells]
-    if not follow(command, log, jobs):
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(log.with_name(".lock")).acquire(timeout=0):  # given back when its process ends, whatever ended it
+            all_went_well = follow(command, log, jobs)
+    except Timeout:
+        raise CourseError("`make results` is running here already: stop it first, or let it end") from None
+    if not all_went_well:
         failures = [f"{job.name}: {job.reason}" for job in jobs if job.state == "failed"]
         whose = "some failed, their logs are" if failures else "Snakemake failed, its log is"
         said = log.read_text(errors="replace").splitlines()[-10:] or ["Snakemake said nothing: is the disk full?"]
