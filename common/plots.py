@@ -568,11 +568,12 @@ def _limits_with_room(ax: Axes, marks: np.ndarray) -> None:
 def label_points(fig: Figure, ax: Axes, names: list[str], marks: np.ndarray, fontsize: float = 10) -> None:
     """Write a name beside each point, at the nearest place where it covers no other name and none of `marks`.
 
-    `marks` (3 x points, 2) has three places for each name: below, at and above its point. No name: "".
+    `marks` (3 x points, 2) has three places for each name, the ends of a bar with its point between them. No name: "".
     """
     fig.draw_without_rendering()  # the layout must be settled before places can be measured (in pixels)
     inside, pixels, scale = ax.get_window_extent(), fig.dpi / 72, fontsize / 10  # a pixel per point of type
-    taken = [Bbox.from_extents(*(spot - 6 * scale), *(spot + 6 * scale)) for spot in ax.transData.transform(marks)]
+    bars = ax.transData.transform(marks).reshape(-1, 3, 2)
+    taken = [Bbox.from_extents(*(bar.min(0) - 6 * scale), *(bar.max(0) + 6 * scale)) for bar in bars]
     for name, at in zip(names, marks[1::3], strict=True):
         if not name:
             continue

@@ -34,9 +34,9 @@ def hook() -> str:
     """Return the page's first sentences."""
     linear = results.published_summary("S7_mnist/1_structure", "linear")
     small = results.published_summary("S7_mnist/3_augmentation", "one_block_45")
-    return (f"A linear classifier of handwritten digits has {linear['params']:,} parameters and reads "
-            f"{linear['mean']:.1f} % of MNIST's test images. A convolutional network of this course has "
-            f"{small['params']:,} and reads {small['mean']:.1f} %. How? In {len(notebooks.names())} PyTorch notebooks "
+    return (f"A linear classifier of handwritten digits has {linear['params']:,} parameters and gets "
+            f"{linear['mean']:.1f} % of MNIST's test images right. A convolutional network of this course has "
+            f"{small['params']:,} and gets {small['mean']:.1f} %. How? In {len(notebooks.names())} PyTorch notebooks "
             "you design networks under a budget of parameters, and learn to tell a better one from a lucky one. For "
             "students who know some Python and have met PyTorch, and for those who teach them.")
 
