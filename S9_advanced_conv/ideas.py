@@ -1,7 +1,7 @@
 """Ideas for the network and the recipe of session 9: python -m tools ideas S9_advanced_conv, some hours of a core.
 
-Each trains on 40,000 images for ten epochs and is judged on 10,000 other training images; the test set has no part in
-it. The transforms of the assignment are those by the batch, which take less time.
+Each trains on 40,000 images, for ten epochs where its name says no other number, and is judged on 10,000 other training
+images; the test set has no part in it. The transforms of the assignment are those by the batch, which take less time.
 """
 
 from dataclasses import replace
@@ -10,19 +10,36 @@ from functools import partial
 from torch import nn
 
 from common import recipes
-from common.augmentation import BRIEF_BATCHED
+from common.data import MEAN
 from common.models import s9
 
-TEN = replace(recipes.S9, epochs=10, augmentation=BRIEF_BATCHED)
+FILL = MEAN["cifar10"]
+FLIP = ("flip", {"p": 0.5})
 
 
-def blocks(*channels: int, stride: int = 2, dilation: int = 1, activation: type[nn.Module] = nn.SiLU):
+def move(p: float):
+    """The transform that shifts, scales and turns images with probability `p`."""
+    return ("shift_scale_rotate", {"shift": 0.1, "scale": 0.1, "rotate": 10, "fill": FILL, "p": p})
+
+
+def hole(size: int, p: float):
+    """The transform that covers a square with probability `p`."""
+    return ("cutout", {"size": size, "fill": FILL, "p": p})
+
+
+# a shift by up to 4 whole pixels, with the mirrored image at the border
+SHIFT = ("shift_scale_rotate", {"shift": 0.14, "scale": 0.0, "rotate": 0, "p": 1.0})
+TEN = replace(recipes.S9, epochs=10, augmentation=(FLIP, move(0.5), hole(16, 0.5)))
+STRONG = replace(TEN, epochs=25)
+GENTLE = replace(STRONG, augmentation=(FLIP, SHIFT, hole(8, 0.5)))
+
+
+def blocks(*channels: int, activation: type[nn.Module] = nn.SiLU):
     """The function that makes four blocks with so many channels."""
-    return partial(s9.four_blocks, channels, stride=stride, dilation=dilation, activation=activation)
+    return partial(s9.four_blocks, channels, stride=2, activation=activation)
 
 
 WIDE = blocks(32, 128, 160, 224)
-FLIP, MOVE, HOLE = BRIEF_BATCHED  # names with their options
 
 DATA = "cifar10"
 IDEAS = [{  # the network and its recipe; the others are compared with the first
@@ -30,12 +47,15 @@ IDEAS = [{  # the network and its recipe; the others are compared with the first
     "ReLU, 32, 64, 160 and 256 channels": (blocks(32, 64, 160, 256, activation=nn.ReLU), TEN),
     "Muon's peak 0.1": (WIDE, replace(TEN, muon=0.1)),
     "Muon's peak 0.025": (WIDE, replace(TEN, muon=0.025)),
-    "a quarter of the images moved, a quarter with a hole": (WIDE, replace(TEN, augmentation=(
-        FLIP, (MOVE[0], MOVE[1] | {"p": 0.25}), (HOLE[0], HOLE[1] | {"p": 0.25})))),
+    "a quarter of the images moved, a quarter with a hole": (WIDE, replace(
+        TEN, augmentation=(FLIP, move(0.25), hole(16, 0.25)))),
     "32, 64, 160 and 256 channels": (blocks(32, 64, 160, 256), TEN),
-    "SGD's peak 0.1": (WIDE, replace(TEN, lr=0.1)),
     "crop and flip": (WIDE, replace(TEN, augmentation=(("crop", {"padding": 4}), FLIP))),
-    "a dilation of 2 in C4 in place of the stride": (blocks(32, 128, 160, 224, stride=1, dilation=2), TEN),
+}, {  # the strength of the transforms, on the full schedule
+    "25 epochs: flip, shift, a hole of 8 x 8 in half of the images": (WIDE, GENTLE),
+    "25 epochs: flip and shift": (WIDE, replace(GENTLE, augmentation=(FLIP, SHIFT))),
+    "25 epochs: flip, half of the images moved, half with a hole of 16 x 16": (WIDE, STRONG),
+    "25 epochs: the first with Muon's peak 0.025": (WIDE, replace(GENTLE, muon=0.025)),
 }, {  # for the ablation of S9.4
     "without Muon, SGD's peak 0.3": (WIDE, replace(TEN, muon=0.0)),
     "without Muon, SGD's peak 0.1": (WIDE, replace(TEN, muon=0.0, lr=0.1)),

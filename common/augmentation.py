@@ -73,7 +73,7 @@ def shift_scale_rotate(images: Tensor, generator: Generator, shift: float = 0.06
 
     It is `affine` but for two habits of that class (2.0.8), which its documentation doesn't tell: the width and the
     height are scaled by factors of their own in 1 +- `scale`, and a shift of up to +-`shift` of the side is cut down to
-    whole pixels, towards zero.
+    whole pixels, towards zero. What comes in at the border is `fill`, or the mirrored image where it is None.
     """
     height, width = images.shape[2:]
     angle = _uniform(images, generator, -rotate, rotate).flatten() * math.pi / 180
@@ -83,7 +83,8 @@ def shift_scale_rotate(images: Tensor, generator: Generator, shift: float = 0.06
     cos, sin = torch.cos(angle), torch.sin(angle)
     turned = torch.stack([cos / factor_x, sin / factor_x * height / width,
                           -sin / factor_y * width / height, cos / factor_y], 1).view(-1, 2, 2)
-    return _resample(images, generator, torch.cat([turned, -(turned @ moved[:, :, None])], 2), p, fill)
+    matrix = torch.cat([turned, -(turned @ moved[:, :, None])], 2)
+    return _resample(images, generator, matrix, p, fill, "reflection" if fill is None else "zeros")
 
 
 def cutout(images: Tensor, generator: Generator, size: int = 16, fill: tuple[float, ...] = (0.0,),
@@ -148,14 +149,15 @@ def make_pipeline(transforms: tuple, seed: int | None = None):
     return A.Compose(steps, seed=seed)
 
 
-def _resample(images: Tensor, generator: Generator, matrix: Tensor, p: float, fill: tuple[float, ...] | None) -> Tensor:
+def _resample(images: Tensor, generator: Generator, matrix: Tensor, p: float, fill: tuple[float, ...] | None,
+              border: str = "zeros") -> Tensor:
     """Show at each output position the input at `matrix` (N, 2, 3) times it, bilinearly, with probability `p`."""
     if p < 1:
         identity = torch.eye(2, 3, device=images.device).expand(len(images), 2, 3)
         matrix = torch.where(_uniform(images, generator, 0, 1).view(-1, 1, 1) < p, matrix, identity)
     color = 0.0 if fill is None else _color(images, fill)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images - color, grid, align_corners=False) + color
+    return F.grid_sample(images - color, grid, padding_mode=border, align_corners=False) + color
 
 
 def _uniform(images: Tensor, generator: Generator, low: float, high: float, columns: int = 1) -> Tensor:

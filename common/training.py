@@ -6,12 +6,14 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Beta
 
 from common import checkpoint as checkpoints
 from common.ahead import augment_all, make_workers
@@ -40,6 +42,7 @@ class Recipe:
     gamma: float = 0.1  # step, plateau: the factor of a drop
     patience: int = 1  # plateau: epochs without a better validation loss that are borne; the next one brings a drop
     label_smoothing: float = 0.0
+    mixup: float = 0.0  # alpha of the Beta distribution of the shares of two mixed images; 0: none is mixed
     l1: float = 0.0  # the weight of the sum of absolute weights in the loss
     average: float = 0.0  # decay per step of the moving average of the weights, which is then evaluated; 0: none
     muon: float = 0.0  # the peak of the schedule for the weights that Muon trains in place of SGD; 0: SGD trains all
@@ -63,10 +66,17 @@ def train_epoch(model, batches, optimizer, recipe: Recipe, schedule=None, averag
     model.train()
     precision = precision or Precision()
     losses, correct, total = [], 0, 0
+    cross_entropy = partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
     for images, labels in batches:
+        if recipe.mixup:  # each with the image at its place from the end, whose label counts less
+            share = Beta(recipe.mixup, recipe.mixup).sample().item()
+            share = max(share, 1 - share)
+            images = share * images + (1 - share) * images.flip(0)
         with precision.autocast():
-            logits = model(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            logits = model(images).float()
+        loss = cross_entropy(logits, labels)
+        if recipe.mixup:
+            loss = share * loss + (1 - share) * cross_entropy(logits, labels.flip(0))
         if recipe.l1:
             loss = loss + recipe.l1 * sum(p.abs().sum() for p in model.parameters() if p.dim() > 1)
         losses.append(loss.item())

@@ -216,6 +216,21 @@ def test_both_move_images_alike():
     assert stats.ks_2samp(theirs[0], plain[:, 0]).pvalue < 0.001  # so the comparison can fail
 
 
+def test_both_shift_by_whole_pixels_and_mirror_the_border():
+    image = noise(1, 3, 32)[0].mul(255).round() / 255
+    mirrored = torch.cat([image[:, :4].flip(1), image, image[:, -4:].flip(1)], 1)
+    mirrored = torch.cat([mirrored[..., :4].flip(2), mirrored, mirrored[..., -4:].flip(2)], 2)
+    windows = mirrored.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)
+    shares = torch.tensor([0.48, 1, 1, 1, 2, 1, 1, 1, 0.48]).double() / 8.96  # up to 4.48 pixels, cut towards zero
+    for step, options in (
+            (BY_LIBRARY[1], {"shift_limit": 0.14, "scale_limit": 0.0, "rotate_limit": 0, "border_mode": 2}),
+            (BRIEF_BATCHED[1], {"shift": 0.14, "scale": 0.0, "rotate": 0, "fill": None})):
+        off, window = torch.cdist(drawn(step, 2000, image, p=1.0, **options).flatten(1), windows, p=torch.inf).min(1)
+        assert off.max() < 1e-5
+        for shift in (window // 9, window % 9):
+            assert stats.chisquare(shift.bincount(minlength=9), 2000 * shares).pvalue > 0.001
+
+
 @pytest.mark.parametrize("step, fill", [(BY_LIBRARY[2], (0, 0, 255)), (BRIEF_BATCHED[2], COVERED)])
 def test_both_cover_a_square_anywhere(step, fill):
     hole = drawn(step, 5000, p=1.0, fill=fill)[:, 2] == 1

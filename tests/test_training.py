@@ -100,6 +100,18 @@ def test_first_steps_by_hand():
         assert torch.allclose(p, q, atol=1e-5)
 
 
+def test_mixup_by_hand():
+    recipe = dataclasses.replace(RECIPE, epochs=1, lr=1e-9, mixup=0.4)  # the weights stay as they are
+    model, losses = network(), []
+    torch.manual_seed(0)
+    for images, labels in make_batches(TRAIN, recipe, torch.Generator().manual_seed(0)):
+        share = torch.distributions.Beta(0.4, 0.4).sample()
+        share, one_hot = max(share, 1 - share), F.one_hot(labels, 10)
+        mixed, targets = (share * ends + (1 - share) * ends.flip(0) for ends in (images, one_hot))
+        losses.append(F.cross_entropy(model(mixed), targets).item())
+    assert quiet_fit(network(), TRAIN, TEST, recipe)[1] == pytest.approx(losses, rel=1e-5)
+
+
 @pytest.mark.parametrize("n", [1, 13, 2003])
 def test_evaluate_is_correct_over_total(n):
     dataset, model = made_up(n, side=6), nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 10))
