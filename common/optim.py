@@ -40,7 +40,8 @@ class Muon(torch.optim.Optimizer):
 
     A convolution's weight counts as a matrix of outputs x (inputs * kernel). Its gradients are nearly of low rank: a
     few directions are learned and the others wait. The orthogonal matrix has all directions in equal length. After
-    Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+    Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024. Weight decay is added to SGD's
+    gradients. In an orthogonal step it would be lost, so there it shrinks the weights themselves, as in AdamW.
     """
 
     def __init__(self, groups: list[dict], lr: float, momentum: float):
@@ -50,7 +51,11 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure=None):
         for group in self.param_groups:
             for weight in (p for p in group["params"] if p.grad is not None):  # the others had no part in the loss
-                gradient = weight.grad.add(weight, alpha=group["weight_decay"])
+                gradient = weight.grad
+                if group["orthogonal"]:
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                else:
+                    gradient = gradient.add(weight, alpha=group["weight_decay"])
                 momentum = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
                 momentum.mul_(group["momentum"]).add_(gradient)
                 step = gradient.add(momentum, alpha=group["momentum"])
@@ -78,8 +83,8 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
 def make_optimizer(model: nn.Module, recipe) -> torch.optim.Optimizer:
     """Return SGD over the trainable parameters, or `Muon` where the recipe says so.
 
-    Weight decay works only on the weights of convolutions and linear layers that SGD trains. Depthwise convolutions,
-    whose matrix would be a list of single filters, are left to SGD, and so are all vectors.
+    Weight decay works on the weights of convolutions and linear layers only. Depthwise convolutions, whose matrix would
+    be a list of single filters, are left to SGD, and so are all vectors.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in parameters if recipe.muon and p.dim() > 1 and p.shape[1] > 1]
@@ -87,7 +92,8 @@ def make_optimizer(model: nn.Module, recipe) -> torch.optim.Optimizer:
     groups = [{"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.weight_decay},
               {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0}]
     if matrices:
-        return Muon([*groups, {"params": matrices, "lr": recipe.muon, "orthogonal": True}], recipe.lr, recipe.momentum)
+        orthogonal = {"params": matrices, "lr": recipe.muon, "weight_decay": recipe.weight_decay, "orthogonal": True}
+        return Muon([*groups, orthogonal], recipe.lr, recipe.momentum)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum,
                            nesterov=recipe.nesterov and recipe.momentum > 0)
 

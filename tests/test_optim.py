@@ -45,6 +45,18 @@ def test_muon_steps_by_the_orthogonal_matrix_of_the_momentum():
         assert torch.allclose(p, old - 0.5 * gradient * (1.9 + 2.71), atol=1e-5)
 
 
+def test_weight_decay_beside_muon():
+    """SGD adds it to the gradient of a depthwise weight; the matrix shrinks by itself, and a vector doesn't."""
+    model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3, groups=6, bias=False))
+    before = copy.deepcopy(model)
+    optimizer = make_optimizer(model, Recipe(epochs=1, lr=0.5, muon=0.1, momentum=0.0, weight_decay=0.2))
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for p, old, factor in zip(model.parameters(), before.parameters(), (1 - 0.1 * 0.2, 1, 1 - 0.5 * 0.2), strict=True):
+        assert torch.allclose(p, factor * old)
+
+
 def test_one_cycle_by_hand():
     assert [one_cycle(i / 10, 0.2) for i in range(11)] == pytest.approx(
         [0, 0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0])
