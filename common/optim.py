@@ -36,7 +36,7 @@ def make_schedule(optimizer, recipe, steps_per_epoch: int):
 
 
 class Muon(torch.optim.Optimizer):
-    """SGD with Nesterov momentum, whose groups with "orthogonal" step by the nearest orthogonal matrix to the momentum.
+    """SGD with momentum, whose groups with "orthogonal" step by the nearest orthogonal matrix to the momentum.
 
     A convolution's weight counts as a matrix of outputs x (inputs * kernel). Its gradients are nearly of low rank: a
     few directions are learned and the others wait. The orthogonal matrix has all directions in equal length. After
@@ -44,8 +44,9 @@ class Muon(torch.optim.Optimizer):
     gradients. In an orthogonal step it would be lost, so there it shrinks the weights themselves, as in AdamW.
     """
 
-    def __init__(self, groups: list[dict], lr: float, momentum: float):
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False})
+    def __init__(self, groups: list[dict], lr: float, momentum: float, nesterov: bool = True):
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.0,
+                                  "orthogonal": False})
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -58,7 +59,7 @@ class Muon(torch.optim.Optimizer):
                     gradient = gradient.add(weight, alpha=group["weight_decay"])
                 momentum = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
                 momentum.mul_(group["momentum"]).add_(gradient)
-                step = gradient.add(momentum, alpha=group["momentum"])
+                step = gradient.add(momentum, alpha=group["momentum"]) if group["nesterov"] else momentum
                 if group["orthogonal"]:
                     matrix = step.flatten(1)
                     step = orthogonalize(matrix).view_as(weight) * max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5
@@ -93,7 +94,7 @@ def make_optimizer(model: nn.Module, recipe) -> torch.optim.Optimizer:
               {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0}]
     if matrices:
         orthogonal = {"params": matrices, "lr": recipe.muon, "weight_decay": recipe.weight_decay, "orthogonal": True}
-        return Muon([*groups, orthogonal], recipe.lr, recipe.momentum)
+        return Muon([*groups, orthogonal], recipe.lr, recipe.momentum, recipe.nesterov)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum,
                            nesterov=recipe.nesterov and recipe.momentum > 0)
 

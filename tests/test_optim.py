@@ -25,9 +25,10 @@ def test_orthogonal_keeps_the_directions_and_evens_out_their_lengths(shape):
     assert 0.5 < result.diag().min() and result.diag().max() < 1.3
 
 
-def test_muon_steps_by_the_orthogonal_matrix_of_the_momentum():
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_steps_by_the_orthogonal_matrix_of_the_momentum(nesterov):
     model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3, groups=6, bias=False))
-    optimizer = make_optimizer(model, Recipe(epochs=1, lr=0.5, muon=0.1, momentum=0.9))
+    optimizer = make_optimizer(model, Recipe(epochs=1, lr=0.5, muon=0.1, momentum=0.9, nesterov=nesterov))
     before = copy.deepcopy(model)
     momentum = torch.zeros(6, 18)
     for _ in range(2):
@@ -37,12 +38,12 @@ def test_muon_steps_by_the_orthogonal_matrix_of_the_momentum():
             p.grad = gradient.clone()
         optimizer.step()
         momentum = 0.9 * momentum + gradients[0].flatten(1)
-        step = orthogonalize(gradients[0].flatten(1) + 0.9 * momentum)
+        step = orthogonalize(gradients[0].flatten(1) + 0.9 * momentum if nesterov else momentum)
         before[0].weight.data -= 0.1 * step.view(6, 2, 3, 3)
     assert torch.allclose(model[0].weight, before[0].weight, atol=1e-6)
     for p, old, gradient in list(zip(model.parameters(), before.parameters(), gradients, strict=True))[1:]:
-        # SGD's Nesterov steps with an unchanged gradient: 1 + 0.9, then 1 + 0.9 (1 + 0.9); depthwise weights too
-        assert torch.allclose(p, old - 0.5 * gradient * (1.9 + 2.71), atol=1e-5)
+        # SGD's steps with an unchanged gradient: 1, then 1.9; Nesterov's: 1.9, then 2.71. Depthwise weights too
+        assert torch.allclose(p, old - 0.5 * gradient * (1.9 + 2.71 if nesterov else 1 + 1.9), atol=1e-5)
 
 
 def test_weight_decay_beside_muon():
