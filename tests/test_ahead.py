@@ -92,6 +92,7 @@ def test_a_killed_worker_is_told_in_a_sentence(monkeypatch, step):
 
 def train_in_a_terminal(pipe) -> None:
     os.setsid()  # a process group of its own, as a terminal gives: Ctrl-C reaches all of it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where a shell started pytest with &
     os.sched_getaffinity = lambda pid: {0, 1, 2}
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for _, batches in make_epochs(DATA, replace(RECIPE, epochs=10**6), Generator()):
@@ -111,9 +112,10 @@ def test_workers_end_with_their_parent(end):
     _, there = psutil.wait_procs(left, timeout=20)
     alive = [worker for worker in there if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
     parent.join(20)
-    for worker in alive:
-        worker.kill()
-    assert len(left) == 2 and not alive and parent.exitcode
+    code = parent.exitcode
+    for process in (parent, *alive):
+        process.kill()
+    assert len(left) == 2 and not alive and code
 
 
 @pytest.mark.slow
