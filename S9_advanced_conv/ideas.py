@@ -52,6 +52,8 @@ IDEAS = [{  # the network and its recipe; the others are compared with the first
 }, {  # the strength of the transforms, on the full schedule
     "25 epochs: flip, shift, a hole of 8 x 8 in half of the images": (WIDE, GENTLE),
     "25 epochs: flip and shift": (WIDE, replace(GENTLE, augmentation=(FLIP, SHIFT))),
+    "25 epochs: flip, shift, a hole of 16 x 16 in half of the images": (WIDE, replace(
+        GENTLE, augmentation=(FLIP, SHIFT, hole(16, 0.5)))),
     "25 epochs: the first with Muon's peak 0.025": (WIDE, replace(GENTLE, muon=0.025)),
 }]
 SEEDS: dict[str, int] = {}  # of others one
