@@ -60,6 +60,6 @@ def dilated() -> Network:
     return four_blocks(dilation=2)
 
 
-def scaled(width: float) -> Network:
-    """Our own network with `width` times its channels, in steps of four."""
-    return four_blocks(tuple(4 * round(width * channels / 4) for channels in CHANNELS), stride=2)
+def half_size() -> Network:
+    """Our own network with 0.7 times its channels: 97,558 parameters."""
+    return four_blocks((24, 88, 112, 156), stride=2)
