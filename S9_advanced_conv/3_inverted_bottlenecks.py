@@ -47,6 +47,7 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 from common import anatomy, experiment, layers, plots, recipes, tables
+from common.augmentation import BRIEF
 from common.exercises import check
 from common.models import s9
 from common.receptive_field import field_before_average, receptive_field
@@ -186,11 +187,11 @@ baseline, = run.session.baselines
 Markdown(f"{baseline['accuracy']} % at the best epoch, which was the last.")
 
 # %% [markdown]
-# Ours is the recipe of S8.3 (Muon, one cycle, label smoothing, EMA) with the three transforms of S9.2, in one cycle of
-# 12 epochs. At least 87 %, within the lines of the assignment.
+# Ours is the recipe of S8.3 (Muon, one cycle, label smoothing, EMA) with the three transforms with which S9.2 begins,
+# in one cycle of 12 epochs. At least 87 %, within the lines of the assignment.
 
 # %%
-recipe = run.recipe(replace(recipes.S9, epochs=12), quick_epochs=2)
+recipe = run.recipe(replace(recipes.S9, epochs=12, augmentation=BRIEF), quick_epochs=2)
 limits = [*run.session.budget, Target("epochs", "<=", 25), Target("accuracy", ">=", 87.0)]
 
 # %% [markdown]

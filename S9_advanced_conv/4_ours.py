@@ -50,10 +50,11 @@ from common.anatomy import count_parameters, layer_kinds, multiply_accumulates
 from common.claims import better, undecided
 from common.data import load, normalize
 from common.exercises import check
+from common.files import ROOT
 from common.models import s9
 from common.pretrained import pretrained
 from common.receptive_field import receptive_field
-from common.results import difference, published_summary
+from common.results import difference, held_out, published_summary
 from common.targets import Target
 from common.training import evaluate, find_misclassified, predict
 
@@ -66,15 +67,14 @@ data = train_set, test_set = run.data("cifar10")
 #
 # ### Target
 #
-# Every line of the assignment, checked by the run, and 89 % or more in 25 epochs, as many as the authors of S9.3's
+# Every line of the assignment, checked by the run, and 90 % or more in 25 epochs, as many as the authors of S9.3's
 # network took. C1 works at 32 x 32 pixels, C2 at 16 x 16 and C3 at 8 x 8; C3 ends with a dilated convolution, and C4 is
 # at 4 x 4. After the first layer all convolutions are depthwise separable. The first of a block changes the number of
 # channels, and the size of the map. The second keeps both, so that its input can be added (a residual connection), and
 # is used twice in a row (weight sharing, S8.3): the second use costs arithmetic and no parameter but those of a norm.
 #
-# Channels are few where pixels are many, and many where pixels are few: 32 at 1,024 positions, 256 at 16. So the
-# parameters are at the end and the arithmetic is spread out. (No record was kept of how these numbers were chosen. S8.3
-# shows how it should be done, on held-out images.)
+# Channels are few where pixels are many, and many where pixels are few: 32 at 1,024 positions, 224 at 16. So the
+# parameters are at the end and the arithmetic is spread out. The activation is SiLU, as in S8.3.
 
 # %%
 plots.diagram(s9.ours(), shape)
@@ -92,11 +92,38 @@ for kind, names in layer_kinds(s9.ours()).items():
 tables.receptive_field_table(receptive_field(s9.ours(), shape))
 
 # %% [markdown]
+# Channels and activation were chosen by `ideas.py` beside this notebook: ten epochs of 40,000 training images, with
+# stronger transforms than those of the recipe, judged on the other 10,000. The test set has no part in it. The first
+# network of this session had ReLU, and 64 channels in C2. What of its successor's lead is the activation's, and what
+# the channels'?
+
+# %%
+ideas = ROOT / "S9_advanced_conv" / "results" / "ideas.json"
+tables.ideas_table(ideas, "SiLU, 32, 128, 160 and 224 channels")
+
+# %% [markdown]
+# Each seems to bring about a point, in one run each. The last lines belong to the recipe. The gentler the transforms,
+# the better, on ten epochs: S9.2 looks at that. Half of Muon's peak seemed to gain a little here, and to lose a little
+# after 25 epochs with gentler transforms, both by less than what chance does to single runs.
+
+# %%
+tried = held_out("S9_advanced_conv")
+run.claims(
+    ("SiLU is ahead of ReLU on held-out images, and the wide C2 of the narrow one, each by more than half a point.",
+     tried["SiLU, 32, 128, 160 and 224 channels"] - 0.5 > tried["32, 64, 160 and 256 channels"]
+     > tried["ReLU, 32, 64, 160 and 256 channels"] + 0.5),
+    ("Half of Muon's peak gains less than half a point after ten epochs, and loses as little after 25.",
+     0 < tried["Muon's peak 0.025"] - tried["SiLU, 32, 128, 160 and 224 channels"] < 0.5
+     and 0 < tried["25 epochs: flip, shift, a hole of 8 x 8 in half of the images"]
+     - tried["25 epochs: the first with Muon's peak 0.025"] < 0.5),
+)
+
+# %% [markdown]
 # ### Result
 
 # %%
-recipe = run.recipe(recipes.S9, quick_epochs=8)
-limits = [*run.session.budget, Target("epochs", "<=", 25), Target("accuracy", ">=", 89.0)]
+recipe = run.recipe(recipes.S9, quick_epochs=5)
+limits = [*run.session.budget, Target("epochs", "<=", 25), Target("accuracy", ">=", 90.0)]
 ours_result, ours_model = run.train_or_read("ours", s9.ours, recipe, data, limits)
 ours = run.over_seeds(ours_result)
 plots.curves({"ours": ours}, target=limits[-1].limit)
@@ -119,7 +146,7 @@ print(f"5,000 training images: {on_training:.1f} %, test images: {on_test:.1f} %
 
 # %% [markdown]
 # So it does know its training images much better than others. And is it better than the network of S9.3? That one was
-# trained for 12 epochs, ours for 25: the two numbers can't be compared (exercise 3).
+# trained for 12 epochs and with stronger transforms, ours for 25: the two numbers can't be compared (exercise 3).
 #
 # Two receptive fields are in the tables. The targets count that after the global average, which joins all positions. A
 # position of the last map sees the smaller one, 91 pixels, and that is above 44 as well.
@@ -128,7 +155,7 @@ print(f"5,000 training images: {on_training:.1f} %, test images: {on_test:.1f} %
 published = {name: published_summary("S9_advanced_conv/4_ours", name) for name in (
     "ours", "ours_short", "ours_short_sgd", "ours_short_hard_labels", "ours_short_no_augmentation")}
 run.claims(
-    ("Each seed reaches 89 % after the last epoch.", published["ours"]["worst"] >= 89),
+    ("Each seed reaches 90 % after the last epoch.", published["ours"]["worst"] >= 90),
     ("Each has a lower accuracy on augmented training images than on test images.",
      all(one["train_accuracy"] < one["accuracy"] for one in published["ours"]["results"])),
     ("By the same measure training images are ahead by more than four points.", on_training > on_test + 4),
@@ -205,7 +232,7 @@ run.claims(
 #
 # The most confident mistakes, with the image's number in the test set. Look at each: is the network wrong?
 
-# %%
+# %% tags=["figure-misclassified"]
 mistakes = find_misclassified(ours_model, test_set)
 plots.misclassified(test_set.images, mistakes, test_set.classes)
 

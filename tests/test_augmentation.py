@@ -8,7 +8,17 @@ import torch
 from scipy import stats  # albumentations brings it
 from torch import Generator
 
-from common.augmentation import AUGMENTATIONS, BRIEF, BRIEF_BATCHED, affine, alternating_flip, augment, crop, cutout
+from common.augmentation import (
+    AUGMENTATIONS,
+    BRIEF,
+    BRIEF_BATCHED,
+    GENTLE,
+    affine,
+    alternating_flip,
+    augment,
+    crop,
+    cutout,
+)
 from common.data import MEAN
 
 torch.set_num_threads(1)
@@ -223,7 +233,7 @@ def test_both_shift_by_whole_pixels_and_mirror_the_border():
     windows = mirrored.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)
     shares = torch.tensor([0.48, 1, 1, 1, 2, 1, 1, 1, 0.48]).double() / 8.96  # up to 4.48 pixels, cut towards zero
     for step, options in (
-            (BY_LIBRARY[1], {"shift_limit": 0.14, "scale_limit": 0.0, "rotate_limit": 0, "border_mode": 2}),
+            (GENTLE[0][1]["transforms"][1], {}),
             (BRIEF_BATCHED[1], {"shift": 0.14, "scale": 0.0, "rotate": 0, "fill": None})):
         off, window = torch.cdist(drawn(step, 2000, image, p=1.0, **options).flatten(1), windows, p=torch.inf).min(1)
         assert off.max() < 1e-5
