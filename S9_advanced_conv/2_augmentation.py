@@ -58,10 +58,10 @@ images = train_set.images / 255
 # ## The three transforms
 #
 # The list below is what albumentations is told. (The assignment names the transforms. How strong they are is left to
-# us, and a question for the end of this notebook.) Each transform is applied to half of the images (`p`), independently of
-# the others. `HorizontalFlip` mirrors them. `ShiftScaleRotate` shifts them by up to a tenth of the side, makes them up
-# to a tenth larger or smaller and turns them by up to 10 degrees. `CoarseDropout` covers a square of 16 x 16 pixels, a
-# quarter of the image. `fill` is the colour of a hole and of what is shifted in from outside. Two images, ten draws
+# us, and a question for the end of this notebook.) Each transform is applied to half of the images (`p`), independently
+# of the others. `HorizontalFlip` mirrors them. `ShiftScaleRotate` shifts them by up to a tenth of the side, makes them
+# up to a tenth larger or smaller and turns them by up to 10 degrees. `CoarseDropout` covers a square of 16 x 16 pixels,
+# a quarter of the image. `fill` is the colour of a hole and of what is shifted in from outside. Two images, ten draws
 # each:
 
 # %%

@@ -12,8 +12,8 @@
 # # S9.5 Budgets: fewer parameters, more epochs
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/5_smaller_longer.ipynb)
 #
-# **You will learn** what half of the parameters and a quarter of the epochs cost in accuracy; to fit a power law, and to
-# test it; and two kinds of regularization by hand: weight decay and mixup.
+# **You will learn** what half of the parameters and a quarter of the epochs cost in accuracy; to fit a power law, and
+# to test it; and two kinds of regularization by hand: weight decay and mixup.
 #
 # **You need** S9.4 for the network, S7.2 for overfitting.
 #
@@ -141,8 +141,8 @@ run.claims(
 # ### Target
 #
 # How much do more epochs bring? In many fields of deep learning the error falls with the number of training examples by
-# a **power law** (Hestness et al., 2017). Let us try one for the number $E$ of epochs, where each $E$ is a schedule with
-# a cycle of its own (and not a point on the curve of one run):
+# a **power law** (Hestness et al., 2017). Let us try one for the number $E$ of epochs, where each $E$ is a schedule
+# with a cycle of its own (and not a point on the curve of one run):
 #
 # $$e(E) \approx a \, E^{-b} \quad \text{or} \quad \log e \approx \log a - b \log E$$
 #
