@@ -38,7 +38,7 @@ from IPython.display import display
 from torch import nn
 
 from common import experiment, plots, tables, your_turn
-from common.augmentation import BRIEF
+from common.augmentation import GENTLE
 from common.training import Recipe
 
 run = experiment.start("S9_advanced_conv", "6_your_turn", preset, seed, epochs, output)
@@ -82,7 +82,7 @@ def my_network() -> nn.Module:
 # %% [markdown]
 # ## 2. The recipe
 #
-# `Recipe??` in a cell lists everything that you can set; these are the ones to begin with. Each transform of `BRIEF` is
+# `Recipe??` in a cell lists everything that you can set; these are the ones to begin with. Each transform of `GENTLE` is
 # a name of albumentations with its options: add some of your own. A number in the parameters cell above overrides the
 # epochs.
 
@@ -92,9 +92,10 @@ recipe = run.recipe(Recipe(
     batch_size=128,
     lr=0.03,  # the peak of the schedule
     schedule="constant",  # or "one_cycle"
-    augmentation=BRIEF,  # flip, shift-scale-rotate and a hole, by albumentations
+    augmentation=GENTLE,  # flip, shift and a small hole, by albumentations; `BRIEF`, beside it, is stronger (S9.2)
     average=0.0,  # decay of the moving average (EMA) of the weights, such as 0.99; 0: none
     label_smoothing=0.0,
+    mixup=0.0,  # mixes pairs of images (S9.5), with shares that are drawn by this number, such as 0.2; 0: none
     muon=0.0,  # the peak rate of Muon for all convolutions but depthwise ones, such as 0.05; 0: SGD trains all
     validation=0,  # so many training images are held out to choose by, such as 5000
 ))
