@@ -82,9 +82,9 @@ def my_network() -> nn.Module:
 # %% [markdown]
 # ## 2. The recipe
 #
-# `Recipe??` in a cell lists everything that you can set; these are the ones to begin with. Each transform of `GENTLE` is
-# a name of albumentations with its options: add some of your own. A number in the parameters cell above overrides the
-# epochs.
+# `Recipe??` in a cell lists everything that you can set; these are the ones to begin with. Each transform of `GENTLE`
+# is a name of albumentations with its options: add some of your own. A number in the parameters cell above overrides
+# the epochs.
 
 # %%
 recipe = run.recipe(Recipe(
