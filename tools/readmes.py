@@ -124,7 +124,7 @@ def tabulate_comparisons(about: Session) -> str:
             "\"Better\" and \"worse\" are said only where the interval excludes 0; about one in twenty such "
             "intervals misses the true difference.")
     if any("short" in one["model"] for one, _ in pairs):
-        said += " \"Short\": four epochs of 15,000 images, one ingredient out."
+        said += " \"Short\": four epochs of 15,000 images."
     return f"{tables.difference_table(pairs)}\n\n{said}"
 
 
