@@ -38,6 +38,8 @@ epochs: int = None  # training epochs; None: as the preset says
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 
 # %%
+import json
+
 import torch
 from IPython.display import Markdown
 from torch.utils.benchmark import Timer
@@ -47,7 +49,8 @@ from common.augmentation import BRIEF, BRIEF_BATCHED, GENTLE, augment
 from common.claims import better
 from common.data import MEAN
 from common.exercises import check
-from common.results import held_out, published_summary
+from common.files import ROOT
+from common.results import published_summary
 
 run = experiment.start("S9_advanced_conv", "2_augmentation", preset, seed, epochs, output)
 data = train_set, test_set = run.data("cifar10")
@@ -78,7 +81,7 @@ plots.samples(augment(images[chosen].repeat_interleave(10, 0), generator, BRIEF)
 # ## Cutout by hand
 #
 # `CoarseDropout` with one hole is **cutout** (DeVries and Taylor, 2017). A network can't rely on one part of a thing
-# when that part is often covered. It is four lines: choose a corner, and fill the square.
+# when that part is often covered. Given a corner of the square, three lines fill it.
 
 # %%
 def cutout(image, top, left, size=16, fill=MEAN["cifar10"]):
@@ -163,24 +166,37 @@ run.claims(
 #
 # ## How strong?
 #
-# A transform that is too weak protects from nothing, and one that is too strong hides what there is to learn. Where is
-# the best of it? The test set mustn't decide that. `ideas.py` beside this notebook trains the network of S9.4 on 40,000
-# training images and asks the other 10,000. First on a schedule of ten epochs, one run each. Which do you expect ahead?
+# A transform that is too weak protects from nothing, and one that is too strong hides what there is to learn. Which
+# strength is best? The test set mustn't decide that. `ideas.py` beside this notebook trains the network of S9.4 on
+# 40,000 training images and asks the other 10,000, once each. First on a schedule of ten epochs; all are flipped. Which
+# do you expect ahead?
 
 # %%
-tried = held_out("S9_advanced_conv")
-moved_and_hole = {
-    "each in half of the images": "SiLU, 32, 128, 160 and 224 channels",
-    "each in a quarter": "a quarter of the images moved, a quarter with a hole",
-    "neither; a crop that shifts by up to four pixels": "crop and flip",
+tried = {row["idea"]: row for row in json.loads((ROOT / "S9_advanced_conv/results/ideas.json").read_text())}
+strengths = {
+    "half, by a shift, a scale and a turn | half": "SiLU, 32, 128, 160 and 224 channels",
+    "a quarter, in the same way | a quarter": "a quarter of the images moved, a quarter with a hole",
+    "all, by a shift | none": "crop and flip",
 }
-Markdown(tables.markdown("after a flip: shift, scale and turn; a hole of 16 x 16 | held-out accuracy, %", [
-    (name, f"{tried[idea]:.2f}") for name, idea in moved_and_hole.items()], "lr"))
+
+
+def tabulate(head, ideas):
+    return Markdown(tables.markdown(f"{head} | on training images, augmented, % | on held-out images, %", [
+        (*name.split(" | "), f"{tried[idea]['train_accuracy']:.2f}", f"{tried[idea]['accuracy']:.2f}")
+        for name, idea in ideas.items()], "l" * head.count("|") + "lrr"))
+
+
+tabulate("moved | with a hole of 16 x 16", strengths)
 
 # %% [markdown]
-# The gentler, the better. After ten epochs, that is: a short schedule has little to protect from. On 25 epochs, which
-# is what the session trains for, only gentle ones were tried, once each: a flip, a shift by up to four whole pixels
-# with the image mirrored at the border, and in half of the images a hole of some size.
+# From the first line to the last the held-out accuracy rises by 1.4 points. The standard error of such a number is 0.3
+# (S7.2), so that is more than chance among images; other seeds weren't tried. The last line differs from the others in
+# several ways at once, so it can't say which of them counts. The training images hint at the reason: with the strongest
+# transforms the network is still wrong about 15 % of them. It hasn't learned them yet, so there is little overfitting
+# to prevent.
+#
+# The session trains for 25 epochs, which may be another matter. Once each on that schedule: a flip, a shift by up to
+# four whole pixels, and in half of the images a hole.
 
 # %%
 holes = {
@@ -188,13 +204,14 @@ holes = {
     "8 x 8": "25 epochs: flip, shift, a hole of 8 x 8 in half of the images",
     "16 x 16": "25 epochs: flip, shift, a hole of 16 x 16 in half of the images",
 }
-Markdown(tables.markdown("hole | held-out accuracy, %", [
-    (name, f"{tried[idea]:.2f}") for name, idea in holes.items()], "lr"))
+tabulate("hole", holes)
 
 # %% [markdown]
-# They differ by less than half a point, which chance can do to single runs. With a hole of 8 x 8 all three transforms
-# of the assignment are there, so that is what the session takes: `GENTLE`. Whether the stronger ones would catch up
-# after 25 epochs wasn't tried.
+# They differ by less than 0.4 points, too little for single runs. (The training images of the last line look hardest,
+# but they are the ones with the largest holes.) The assignment asks for a hole, so "none" is out, and of the other two
+# we take the one that was ahead. These are the transforms of this session, `GENTLE`. In the list, 0.14 of 32 pixels is
+# 4.48, which is cut down to 4; every image is shifted, and none is scaled or turned; `border_mode` 2 mirrors the image
+# at its border. Whether stronger transforms would catch up in 25 epochs wasn't tried.
 
 # %%
 for _, options in GENTLE:
@@ -203,7 +220,7 @@ plots.samples(augment(images[chosen].repeat_interleave(10, 0), generator, GENTLE
               train_set.labels[chosen].repeat_interleave(10), train_set.classes, rows=2, title="ten draws of each")
 
 # %% [markdown]
-# ## Do they help?
+# ## Do they help on a very short schedule?
 #
 # S9.4 has trained its network for four epochs of 15,000 images with `GENTLE` and without any augmentation, three seeds
 # each. Which is ahead?
@@ -217,11 +234,11 @@ Markdown(tables.difference_table([(plain, augmented)]))
 # TODO
 
 # %%
-ahead = [tried[idea] for idea in moved_and_hole.values()]
+accuracies = [[tried[idea]["accuracy"] for idea in ideas.values()] for ideas in (strengths, holes)]
 run.claims(
-    ("After ten epochs the held-out accuracy rises from each line to the next.", ahead == sorted(ahead)),
-    ("After 25 epochs the three holes are within half a point.",
-     max(tried[idea] for idea in holes.values()) - min(tried[idea] for idea in holes.values()) < 0.5),
+    ("After ten epochs the held-out accuracy rises from each line to the next, by more than a point in all.",
+     accuracies[0] == sorted(accuracies[0]) and accuracies[0][-1] > accuracies[0][0] + 1),
+    ("After 25 epochs the three lines are within 0.4 points.", max(accuracies[1]) - min(accuracies[1]) < 0.4),
     ("After four epochs of 15,000 images the network without augmentation is ahead.", better(plain, augmented)),
 )
 
@@ -242,7 +259,7 @@ check("S9.2.1", unchanged)
 # unchanged = 1 / 2**3
 # ```
 #
-# So one image in eight is seen as it is.
+# So one image in eight is seen as it is. (With `GENTLE`, which shifts every image, hardly any.)
 # </details>
 #
 # **2.** The mean of the blue channel is 0.4465 of 1. Which byte fills a hole with it?
