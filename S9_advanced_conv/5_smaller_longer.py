@@ -224,7 +224,7 @@ run.claims(
 #
 # The longer the schedule, the better the network knows its training images, and the wider the gap to the test images.
 # That is when regularization should pay. Label smoothing, dropout and augmentation you know. Here are two more by hand;
-# the first was in S7.2 in other words.
+# the first is L2 of S7.2, written as a step.
 #
 # **Weight decay** shrinks every weight by the factor $1 - \eta \lambda$ at each step, where $\eta$ is the learning
 # rate:
@@ -315,8 +315,8 @@ check("S9.5.2", predicted)
 # From two points a line can always be drawn. Whether the law holds, only a third tells.
 # </details>
 #
-# **3.** Write mixup's loss of one image: `log_probabilities` are the logarithms of what the network gives each class, `first` and
-# `second` the two labels, and `share` is that of the first.
+# **3.** Write mixup's loss of one image: `log_probabilities` are the logarithms of what the network gives each class,
+# `first` and `second` the two labels, and `share` is that of the first.
 
 # %% tags=["exercise"]
 def mixed_loss(log_probabilities, first, second, share):
