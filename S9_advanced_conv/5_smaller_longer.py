@@ -58,6 +58,7 @@ run = experiment.start("S9_advanced_conv", "5_smaller_longer", preset, seed, epo
 shape = (3, 32, 32)
 data = train_set, test_set = run.data("cifar10")
 
+
 # %% [markdown]
 # ## Fewer parameters
 #
