@@ -246,7 +246,8 @@ def curves(runs: dict[str, dict], target: float | None = None) -> Figure:
     if target is not None:
         handles.append(ax.axhline(100 - target, color="black", linestyle=":"))
         labels.append(f"target: {target:g} %")
-    _error_axis(ax)
+    ax.set_ylabel("error (%)")
+    _logarithmic(ax)
     strip.set(xlabel="epoch", ylabel="learning\nrate", ylim=(0, None))
     strip.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     fig.legend(handles, labels, loc="outside lower center", ncols=columns)
@@ -259,9 +260,9 @@ def _errors(seeds: list[list[dict]], key: str) -> np.ndarray:
     return np.maximum([errors.mean(0), errors.min(0), errors.max(0)], 0.005)
 
 
-def _error_axis(ax: Axes) -> None:
-    """A logarithmic axis of errors with at least three ticks, written 0.5 and not 5 x 10^-1."""
-    ax.set(yscale="log", ylabel="error (%)")
+def _logarithmic(ax: Axes) -> None:
+    """Make the upright axis logarithmic, with at least three ticks, written 0.5 and not 5 x 10^-1."""
+    ax.set_yscale("log")
     low, high = ax.get_ylim()
     for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), np.arange(1, 10, 0.5), np.arange(1, 10, 0.1)):
         ticks = [tick for power in range(-3, 3) for step in steps if low <= (tick := step * 10.0**power) <= high]
@@ -319,7 +320,7 @@ def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, band
         ax.axhline(np.mean(values), color=colour, linewidth=1, label=name)
     for name, values in (lines or {}).items():
         ax.plot(*zip(*sorted(values.items()), strict=True), "--", color="grey", label=name)
-    numbers = sorted({number for values in points.values() for number in values})
+    numbers = sorted({number for values in (*points.values(), *(lines or {}).values()) for number in values})
     for name, values in points.items():
         colour, found = next(colours), sorted(values.items())
         ax.plot([number for number, _ in found], [np.mean(seeds) for _, seeds in found], "o-", color=colour, label=name)
@@ -329,7 +330,7 @@ def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, band
     ax.set_xscale("log", base=2)
     ax.set_xticks(numbers, [f"{number:g}" for number in numbers])
     if log:
-        ax.set_yscale("log")
+        _logarithmic(ax)
     fig.legend(loc="outside right upper")  # it covers nothing there
     return fig
 
