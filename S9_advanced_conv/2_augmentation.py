@@ -9,11 +9,11 @@
 # ---
 
 # %% [markdown]
-# # S9.2 Augmentation: three transforms, their price, and when they cost accuracy
+# # S9.2 Augmentation: three transforms, their price, and how strong they should be
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/2_augmentation.ipynb)
 #
 # **You will learn** the three transforms that the assignment asks for, by the library albumentations and by hand; what
-# they cost in time; how to choose their strength; and why they cost accuracy on a short schedule.
+# they cost in time; how to choose their strength; and why a short schedule is no judge of them.
 #
 # **You need** S7.3 for what augmentation is, and S8.3 for the recipe.
 #
@@ -46,7 +46,7 @@ from torch.utils.benchmark import Timer
 
 from common import augmentation, experiment, plots, tables
 from common.augmentation import BRIEF, BRIEF_BATCHED, GENTLE, augment
-from common.claims import better
+from common.claims import undecided
 from common.data import MEAN
 from common.exercises import check
 from common.files import ROOT
@@ -231,7 +231,11 @@ augmented, plain = (published_summary("S9_advanced_conv/4_ours", name)
 Markdown(tables.difference_table([(plain, augmented)]))
 
 # %% [markdown]
-# TODO
+# Three seeds show no difference. Without augmentation the network gets more of its training images right (S9.4 prints
+# both curves), so it does begin to learn them by heart; in so few steps that costs nothing yet. Where there is hardly
+# any overfitting, nothing that prevents it can help, and stronger transforms cost accuracy (the first table). So never
+# judge augmentation, or any other regularization, on a short schedule. (The comparison after 25 epochs is still to be
+# made.)
 
 # %%
 accuracies = [[tried[idea]["accuracy"] for idea in ideas.values()] for ideas in (strengths, holes)]
@@ -239,7 +243,10 @@ run.claims(
     ("After ten epochs the held-out accuracy rises from each line to the next, by more than a point in all.",
      accuracies[0] == sorted(accuracies[0]) and accuracies[0][-1] > accuracies[0][0] + 1),
     ("After 25 epochs the three lines are within 0.4 points.", max(accuracies[1]) - min(accuracies[1]) < 0.4),
-    ("After four epochs of 15,000 images the network without augmentation is ahead.", better(plain, augmented)),
+    ("After four epochs of 15,000 images three seeds show no difference.", undecided(plain, augmented)),
+    ("Without augmentation training accuracy is higher, with each seed.",
+     min(one["train_accuracy"] for one in plain["results"])
+     > max(one["train_accuracy"] for one in augmented["results"])),
 )
 
 # %% [markdown]
