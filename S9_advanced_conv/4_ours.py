@@ -129,10 +129,10 @@ tables.target_table(ours_result)
 # %% [markdown]
 # ### Analysis
 #
-# The training accuracy that is shown after each epoch is below the test accuracy. That is no sign of good
-# generalization: it is that of augmented images, counted while the weights still changed. To see how much the network
-# has learned by heart, measure both in the same way, with the last weights and images as they are. (These are the
-# weights that come with the course, of 25 epochs, in every preset.)
+# The training accuracy that is shown after each epoch is that of augmented images, counted while the weights still
+# changed. So it says too little of what the network has learned by heart. For that, measure training and test images in
+# the same way, with the last weights and images as they are. (These are the weights that come with the course, of 25
+# epochs, in every preset.)
 
 # %%
 known = pretrained("S9_advanced_conv/4_ours", "ours").to(train_set.images.device)
@@ -151,8 +151,8 @@ published = {name: published_summary("S9_advanced_conv/4_ours", name) for name i
     "ours", "ours_short", "dilated_short", "ours_short_sgd", "ours_short_no_augmentation")}
 run.claims(
     ("Each seed reaches 90 % after the last epoch.", published["ours"]["worst"] >= 90),
-    ("Each has a lower accuracy on augmented training images than on test images.",
-     all(one["train_accuracy"] < one["accuracy"] for one in published["ours"]["results"])),
+    ("Each has a lower accuracy on augmented training images than on training images as they are.",
+     all(one["train_accuracy"] < one["curve"][-1]["fit_accuracy"] for one in published["ours"]["results"])),
     ("By the same measure training images are ahead by more than four points.", on_training > on_test + 4),
 )
 
