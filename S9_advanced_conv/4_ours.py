@@ -328,8 +328,8 @@ grad_cam.show(ours_model, last_map, test_set, wrong, predictions, "classified wr
 # %% [markdown]
 # ### Analysis
 #
-# For its surest mistakes the network finds hardly any evidence for the true class, anywhere: the lowest row is dark. It
-# didn't waver between two classes. And what it took for evidence lies mostly on the animal or the car, not beside it:
+# For nearly all of its surest mistakes the network finds hardly any evidence for the true class, anywhere: the lowest
+# row is dark. It didn't waver between two classes. And what it took for evidence lies mostly on the animal or the car, not beside it:
 # it looked at the right thing, and took it for something else. With 16 positions no more can be said. A map shows where
 # evidence is, and not why it counts.
 #

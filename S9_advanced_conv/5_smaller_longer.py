@@ -137,7 +137,7 @@ run.claims(
      small["mean"] < ours["worst"] and small["mean"] > ours["mean"] - 2),
     ("Our own runs are within a third of a point of each other.",
      max(one["accuracy"] for one in ours["results"]) - ours["worst"] < 1 / 3),
-    ("Of 5,000 training images the smaller network gets more wrong than any of ours.",
+    ("Of 2,500 training images the smaller network gets more wrong than any of ours.",
      small["results"][0]["curve"][-1]["fit_accuracy"]
      < min(one["curve"][-1]["fit_accuracy"] for one in ours["results"])),
 )
@@ -192,7 +192,7 @@ Markdown(tables.markdown("epochs | accuracy by the line, % | trained, %", [
 # law, train the network for five epochs or for 50 (S9.6 lets you), and compare.
 #
 # On a longer schedule the network meets each training image more often. How well does it know them after 25 epochs?
-# Training and test images measured in the same way, as they are and with the last weights (5,000 training images, for
+# Training and test images measured in the same way, as they are and with the last weights (2,500 training images, for
 # the time):
 
 # %%
