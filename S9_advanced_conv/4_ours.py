@@ -118,7 +118,7 @@ run.claims(
 
 # %%
 recipe = run.recipe(recipes.S9, quick_epochs=5)
-limits = [*run.session.budget, Target("epochs", "<=", 25), Target("accuracy", ">=", 90.0)]
+limits = [*run.session.budget, Target("epochs", "<=", 25), run.at_least(90.0)]
 ours_result, ours_model = run.train_or_read("ours", s9.ours, recipe, data, limits)
 ours = run.over_seeds(ours_result)
 plots.curves({"ours": ours}, target=limits[-1].limit)
@@ -329,9 +329,9 @@ grad_cam.show(ours_model, last_map, test_set, wrong, predictions, "classified wr
 # ### Analysis
 #
 # For nearly all of its surest mistakes the network finds hardly any evidence for the true class, anywhere: the lowest
-# row is dark. It didn't waver between two classes. And what it took for evidence lies mostly on the animal or the car, not beside it:
-# it looked at the right thing, and took it for something else. With 16 positions no more can be said. A map shows where
-# evidence is, and not why it counts.
+# row is dark. It didn't waver between two classes. And what it took for evidence lies mostly on the animal or the car,
+# not beside it: it looked at the right thing, and took it for something else. With 16 positions no more can be said. A
+# map shows where evidence is, and not why it counts.
 #
 # ## Exercises
 #

@@ -100,7 +100,7 @@ run.claims(
 
 # %%
 small_limits = [*run.session.budget, Target("params", "<", 100_000), Target("epochs", "<=", 25),
-                Target("accuracy", ">=", 89.0)]
+                run.at_least(89.0)]
 assert count_parameters(scaled(0.7)) == count_parameters(s9.half_size())
 tables.block_table(s9.half_size(), shape)
 
