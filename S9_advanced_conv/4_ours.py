@@ -104,7 +104,7 @@ Markdown(tables.markdown("network | held-out accuracy, %", [
                                                        strict=True)], "lr"))
 
 # %% [markdown]
-# SiLU seems to bring 0.8 points and the channels 0.9, in one run each: more than the standard error of such a number,
+# SiLU seems to bring 0.78 points and the channels 0.95, in one run each: more than the standard error of such a number,
 # which is 0.3 (S7.2), and hardly more than seeds can differ.
 
 # %%
