@@ -16,13 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 def layer_kinds(model: nn.Module) -> dict[str, list[str]]:
     """Return the names of the layers that a brief may ask for, by kind.
 
-    The kinds: depthwise (a convolution with a filter for each channel), dilated, max_pools, global_pools, linear.
+    The kinds: depthwise (a convolution with a filter for each channel), dilated, max_pools, global_pools, linear. A 1x1
+    convolution sees one pixel only, so it is neither of the first two.
     """
-    def depthwise(layer):
-        return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels == layer.out_channels
+    def spatial(layer):
+        return isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1
 
-    kinds = {"depthwise": depthwise,
-             "dilated": lambda layer: isinstance(layer, nn.Conv2d) and max(layer.dilation) > 1,
+    kinds = {"depthwise": lambda layer: spatial(layer) and 1 < layer.groups == layer.in_channels == layer.out_channels,
+             "dilated": lambda layer: spatial(layer) and max(layer.dilation) > 1,
              "max_pools": lambda layer: isinstance(layer, nn.MaxPool2d | nn.AdaptiveMaxPool2d),
              "global_pools": lambda layer: isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)),
              "linear": lambda layer: isinstance(layer, nn.Linear)}

@@ -50,7 +50,8 @@ def train(run: Experiment, make_network, recipe: Recipe, data: Data, name: str =
     """
     made, published = run.folders()
     if made == published:
-        print('not trained: preset full is what the course publishes. Set preset = "quick", or name a folder as output')
+        print('Nothing is trained here: the preset "full" is for the results of the course. Set preset = "quick", or '
+              "name a folder as output, and your network is trained.")
         return None
     try:
         network, known = look(run, make_network, recipe, data)

@@ -151,8 +151,8 @@ def test_kinds_and_multiply_accumulates():
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=8),
         nn.Conv2d(8, 16, 3, padding=2, dilation=2, groups=4), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(2),
-        nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(16, 10))
+        nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(16, 10), nn.Conv2d(8, 8, 1, dilation=2, groups=8))
     assert layer_kinds(model) == {
         "depthwise": ["1"], "dilated": ["2"], "max_pools": ["3"], "global_pools": ["6"], "linear": ["8"]}
-    assert multiply_accumulates(model, (3, 32, 32)) == 16 * 16 * (8 * 27 + 8 * 9 + 16 * 2 * 9) + 160
+    assert multiply_accumulates(model[:-1], (3, 32, 32)) == 16 * 16 * (8 * 27 + 8 * 9 + 16 * 2 * 9) + 160
     assert multiply_accumulates(ATTENTION, (1, 4, 4)) == 4 * 4 * 4 * 4 + 2 * 4 * 4 * 4  # four linear, two products

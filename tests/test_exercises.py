@@ -159,7 +159,7 @@ def flip(images, chosen):
     images[chosen] = images[chosen].flip(3)
     return images
 ''',
-    "S9.2.4": "answer = 0.125",
+    "S9.2.4": "answer = 0.03125",
     "S9.2.5": "answer = 'flip'",
     "S9.3.1": "answer = 11_680",
     "S9.3.2": "answer = 5_242_880",
@@ -178,7 +178,7 @@ def cam(maps, weights):
 ''',
     "S9.4.2": "answer = 100 * (1 - 54 / 10_000)",
     "S9.4.3": "answer = 'unknown'",
-    "S9.4.4": "answer = 4",
+    "S9.4.4": "answer = 2 * (9 * 224 + 224 * 224 + 2 * 224)",
     "S9.4.5": '''
 def difference(ours, theirs):
     pairs = [one - other for seed, one in ours for again, other in theirs if seed == again]
@@ -346,13 +346,15 @@ WRONG = {
     "S9.1.1": [8, 9, 71, 73],
     "S9.1.2": [9 * 64 * 128, 9 * 64 + 64 * 128, 1],
     "S9.1.3": [lambda dilations: 1 + 2 * sum(dilations), lambda dilations: 3 ** len(dilations), lambda dilations: 1],
-    "S9.1.4": [(1, 2, 4, 8), (3, 4, 2, 6), (1, 1, 4, 9), (1, 2, 4), (0, 1, 6, 8), 15],
+    "S9.1.4": [(1, 2, 4, 8), (1.9, 2.2, 3.1, 9.5), (3, 4, 2, 6), (1, 1, 4, 9), (1, 2, 4), (0, 1, 6, 8), 15],
     "S9.1.5": [2, 1, 16, 9],
     "S9.2.1": [1 / 2, 7 / 8, 1 / 6],
     "S9.2.2": [0.4465, 113, 113.8575, 0],
     "S9.2.3": [lambda images, chosen: images.flip(3), lambda images, chosen: images,
-               lambda images, chosen: images[chosen].flip(3)],
-    "S9.2.4": [1 / 4, 1 / 2, 12.5],
+               lambda images, chosen: images[chosen].flip(3),
+               lambda images, chosen: torch.stack([image.flip(2) if k % 2 == 0 else image
+                                                   for k, image in enumerate(images)])],
+    "S9.2.4": [1 / 16, 1 / 2, 1 / 8, 3.125],
     "S9.2.5": ["shift", "hole", "all"],
     "S9.3.1": [9 * 32 * 32, 10_240, 12_032, 12_384, 12_704],
     "S9.3.2": [32 * 160, 1],
@@ -363,9 +365,10 @@ WRONG = {
                lambda maps, weights: maps[0], lambda maps, weights: (weights[:, None, None] * maps).relu().sum(0)],
     "S9.4.2": [0.9946, 0.54, 100, 95],
     "S9.4.3": ["A", "B", "both"],
-    "S9.4.4": [2, 1, 16, 8],
+    "S9.4.4": [106_176, 53_088, 52_640, 104_384, 4],
     "S9.4.5": [lambda ours, theirs: sum(a for _, a in ours) / len(ours) - sum(a for _, a in theirs) / len(theirs),
                lambda ours, theirs: sum(a - b for (_, a), (_, b) in zip(ours, theirs, strict=True)) / len(ours),
+               lambda ours, theirs: sum(a - dict(theirs)[seed] for seed, a in ours if seed in dict(theirs)) / 4,
                lambda ours, theirs: 0.0],
     "S9.5.1": [50 / 190, (190 / 50) ** 0.5, 0.487, 1],
     "S9.5.2": [lambda epochs: 14 - 4 * (epochs - 10) / 30, lambda epochs: 140 / epochs, lambda epochs: 10,
@@ -377,6 +380,8 @@ WRONG = {
     "S9.5.5": [lambda: nn.Linear(3, 10), lambda: solve(SEES_FAR_WITH_FEW.replace("90", "400"))(),
                lambda: solve(SEES_FAR_WITH_FEW.replace("dilation=2", "dilation=1"))(),
                lambda: solve(SEES_FAR_WITH_FEW.replace("groups=inputs, ", ""))(),
+               lambda: solve(SEES_FAR_WITH_FEW.replace("dilation=2", "dilation=1").replace(
+                   "outputs, 1,", "outputs, 1, dilation=2,"))(),
                lambda: solve(SEES_FAR_WITH_FEW.replace("stride=2", "stride=1"))()],
 }
 

@@ -191,7 +191,7 @@ def test_the_figure_has_the_readers_networks_beside_the_courses(run):
 def test_nothing_of_the_readers_is_put_among_the_published_results(monkeypatch, capsys):
     full = start("S7_mnist", "4_your_turn", "full", 0, None, "")
     monkeypatch.setattr("common.experiment.Experiment.train_or_read", lambda *given: ({}, None))
-    assert your_turn.train(full, plain, RECIPE, DATA) is None and "preset full" in capsys.readouterr().out
+    assert your_turn.train(full, plain, RECIPE, DATA) is None and '"full"' in capsys.readouterr().out
     assert "No network" in your_turn.tries(full).data and your_turn.compare(full).axes
 
 

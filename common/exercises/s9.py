@@ -23,7 +23,7 @@ def draw_dilations(generator):
 def covers_31(answer):
     """The check of four different dilations, not 1, 2, 4, 8, whose stack sees 31 pixels of a row without a gap."""
     dilations = [int(d) for d in answer]
-    if len(set(dilations)) != 4 or min(dilations) < 1:
+    if len(set(dilations)) != 4 or min(dilations) < 1 or dilations != list(answer):
         return "Four different whole numbers of at least 1, please."
     if set(dilations) == {1, 2, 4, 8}:
         return "Those are in the text. Find others."
@@ -40,7 +40,7 @@ def flip(images, chosen):
 
 
 def draw_images(generator):
-    return torch.rand(4, 3, 5, 6, generator=generator), torch.tensor([True, False, True, False])
+    return torch.rand(4, 3, 5, 6, generator=generator), torch.rand(4, generator=generator) < 0.5
 
 
 def class_activation_map(maps, weights):
@@ -58,14 +58,19 @@ def mean_difference(ours, theirs):
 
 
 def draw_runs(generator):
-    """Two lists of (seed, accuracy); the second lacks a seed of the first and has one more."""
-    ours, theirs = ((best + torch.rand(5, generator=generator)).tolist() for best in (88, 86))
-    missing = draw(generator, 0, 4)
-    return list(enumerate(ours)), [(5 if seed == missing else seed, accuracy) for seed, accuracy in enumerate(theirs)]
+    """Two lists of (seed, accuracy), as long and each in an order of its own; the second has another seed for one."""
+    runs = draw(generator, 3, 7)
+    ours, theirs = ([(seed, best + torch.rand((), generator=generator).item())
+                     for seed in torch.randperm(runs, generator=generator).tolist()] for best in (88, 86))
+    return ours, [(seed or runs, accuracy) for seed, accuracy in theirs]
 
 
 def mean_of_all(runs):
     return sum(accuracy for _, accuracy in runs) / len(runs)
+
+
+def sum_of_differences(ours, theirs):
+    return mean_difference(ours, theirs) * len(dict(ours).keys() & dict(theirs).keys())
 
 
 def power_law(epochs):
@@ -136,10 +141,11 @@ CHECKS = {
         lambda images, chosen: torch.where(chosen[:, None, None, None], images.flip(2), images): "That is upside down.",
         lambda images, chosen: images[chosen].flip(3): "All images should come back, the others as they were.",
     }, otherwise="Mirror all, and choose for each image which of the two to take: torch.where."),
-    "S9.2.4": number(1 / 8, mistakes={
-        1 / 4: "That is of the images that have a hole.",
+    "S9.2.4": number(1 / 32, mistakes={
+        1 / 16: "That is of the images that have a hole.",
         1 / 2: "That is the fraction of images. How much of each is covered?",
-        12.5: "As a fraction, please: between 0 and 1.",
+        1 / 8: "A square of 8 x 8 has 64 pixels. How many has the image?",
+        3.125: "As a fraction, please: between 0 and 1.",
     }, otherwise="The fraction of the images times the fraction of the pixels of each."),
     "S9.2.5": choice("flip", {
         "shift": "A hand that is moved or turned a little is the same hand.",
@@ -193,18 +199,19 @@ CHECKS = {
         "a": "It was trained for twice as long.",
         "b": "It may be ahead after 25 epochs, or it may not. Was it tried?",
     }),
-    "S9.4.4": number(4, mistakes={
-        2: "Twice as many rows, and twice as many columns.",
-        1: "The weights are the same. Each is used at more positions.",
-        16: "Count positions, in both maps.",
-    }, otherwise="How many positions has each map?"),
+    "S9.4.4": number(105_280, mistakes={
+        106_176: "Each use has had its own norm all along: they aren't doubled.",
+        53_088: "That is with shared weights.",
+        52_640: "That is one of them.",
+        104_384: "And the norms?",
+    }, otherwise="A depthwise 3x3 has 9 weights a channel, the 1x1 has inputs times outputs, a norm 2 a channel."),
     "S9.4.5": function(mean_difference, draw_runs, {
         lambda ours, theirs: mean_of_all(ours) - mean_of_all(theirs): "Some seeds have one run only: leave them out.",
         lambda ours, theirs: sum(one[1] - other[1] for one, other in zip(ours, theirs, strict=True)) / len(ours):
             "The second list isn't in the order of the first: look at the seeds.",
         lambda ours, theirs: -mean_difference(ours, theirs): "Ours less theirs, please.",
-        lambda ours, theirs: mean_difference(ours, theirs) * 4: "Divide by the number of pairs.",
-        lambda ours, theirs: mean_difference(ours, theirs) * 4 / 5: "There are fewer pairs than runs.",
+        sum_of_differences: "Divide by the number of pairs.",
+        lambda ours, theirs: sum_of_differences(ours, theirs) / len(ours): "There are fewer pairs than runs.",
     }, otherwise="Take the seeds that both have, and the mean of the differences."),
     "S9.5.1": number((50_000 / 190_000) ** 0.5, tolerance=0.015, mistakes={
         50_000 / 190_000: "That is for parameters. They go with inputs times outputs, and both get fewer.",
