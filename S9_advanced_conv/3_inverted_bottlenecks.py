@@ -9,16 +9,16 @@
 # ---
 
 # %% [markdown]
-# # S9.3 Inverted bottlenecks: the network from which the session began
+# # S9.3 Inverted bottlenecks: another solution of the assignment
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/3_inverted_bottlenecks.ipynb)
 #
-# **You will learn** what an inverted bottleneck is, where a network's parameters, its arithmetic and its seconds are
-# (three different places), and how much of an accuracy belongs to the recipe.
+# **You will learn** what an inverted bottleneck is; that a network's parameters are in one place, and its arithmetic
+# and its seconds in another; and why an accuracy belongs to a network and its recipe together.
 #
-# **You need** S9.1 for depthwise convolutions and S8.3 for the recipe.
+# **You need** S9.1 for depthwise convolutions, S9.2 for the transforms and S8.3 for the recipe.
 #
-# **It takes** about four minutes of computing on two CPU cores as it stands: `preset = "quick"` trains the network on a
-# short schedule and reads the other results. The text speaks of the full runs.
+# **It takes** about four minutes of computing on two CPU cores as it stands: `preset = "quick"` trains the network for
+# two epochs. The text speaks of the full run of twelve.
 #
 # **Next** S9.4 designs a network of our own for the same assignment.
 
@@ -40,13 +40,13 @@ output: str = ""  # folder for the results, in Colab one like /content/drive/MyD
 
 # %%
 from dataclasses import replace
+from functools import partial
 
 import torch
 from IPython.display import Markdown
 from torch import nn
-from torch.utils.benchmark import Timer
 
-from common import anatomy, experiment, layers, plots, recipes, tables
+from common import anatomy, experiment, layers, plots, recipes, tables, timing
 from common.augmentation import BRIEF
 from common.exercises import check
 from common.models import s9
@@ -110,10 +110,13 @@ plots.diagram(nn.Sequential(
     nn.Conv2d(160, 32, 1, bias=False)), (32, 32, 32))
 
 # %% [markdown]
+# (The white box is the map that comes in. Norms, ReLU and the added input aren't drawn.)
+#
 # ## The network
 #
-# Each of C1 to C4 is a 3x3 convolution and an inverted bottleneck. C2 and C3 begin with a stride of 2. C4 begins with
-# a dilated convolution without padding, which takes the map from 8 x 8 to 4 x 4.
+# Students have published this network for the same assignment (see the references). It has four blocks, C1 to C4, each
+# a 3x3 convolution and an inverted bottleneck; the tables list these parts one by one. C2 and C3 begin with a stride of
+# 2. C4 begins with a dilated convolution without padding, which takes the map from 8 x 8 to 4 x 4.
 
 # %%
 make_network = s9.inverted_bottlenecks
@@ -130,10 +133,12 @@ plots.receptive_field_growth({"inverted bottlenecks": receptive_field(make_netwo
 
 # %% [markdown]
 # Each step up is a layer that looks around; 1x1 convolutions leave the field as it is. The last step is the global
-# average, which joins all positions. It isn't needed for the assignment's more than 44 pixels: the last map has them.
+# average, which joins all positions. It isn't needed for the assignment's more than 44 pixels: a position of the last
+# map sees 47.
 #
 # Where are its parameters, where is its arithmetic, and where does the time go? One step forward and back for 64
-# images, block by block, on the machine that ran this notebook. Which block do you expect to take most of each?
+# images, block by block, measured as in S9.1. (The linear layer at the end is left out.) Which block do you expect to
+# take most of each?
 
 # %%
 model = make_network()
@@ -144,15 +149,16 @@ def step(block, images):
     block(images).sum().backward()
 
 
-rows, side = [], shape
+rows, steps, side = [], {}, shape
 for name, numbers in parts.items():
     block = nn.Sequential(*list(model)[numbers]).to(memory_format=torch.channels_last)
     images = torch.randn(64, *side).to(memory_format=torch.channels_last).requires_grad_()
-    time = Timer("step(block, images)", globals={"step": step, "block": block, "images": images},
-                 num_threads=torch.get_num_threads()).blocked_autorange(min_run_time=0.1 if preset == "smoke" else 2)
+    steps[name] = partial(step, block, images)
     rows.append((name, " x ".join(map(str, side)), anatomy.count_parameters(block),
-                 anatomy.multiply_accumulates(block, side), time.median))
+                 anatomy.multiply_accumulates(block, side)))
     side = tuple(block(images).shape[1:])
+times = timing.milliseconds(steps, seconds=0.1 if preset == "smoke" else 2)
+rows = [(*row, times[row[0]]) for row in rows]
 totals = [sum(row[column] for row in rows) for column in (2, 3, 4)]
 shares = {name: [value / total for value, total in zip(values, totals, strict=True)] for name, _, *values in rows}
 Markdown(tables.markdown("block | input | parameters | multiply-accumulates | time of a step", [
@@ -160,8 +166,9 @@ Markdown(tables.markdown("block | input | parameters | multiply-accumulates | ti
 
 # %% [markdown]
 # The parameters are at the end, where channels are many. The arithmetic is at the front, where pixels are: C1 computes
-# 160 channels at 32 x 32 positions. The time is at the front even more, for these are large maps to read and to write.
-# So a network that should be small saves at the end, and one that should be fast saves at the front.
+# 160 channels at 32 x 32 positions. The time is at the front, too: that is where most is multiplied, and where the
+# largest maps are read and written. So a network that should be small saves at the end, and one that should be fast
+# saves at the front.
 
 # %%
 run.claims(
@@ -169,9 +176,8 @@ run.claims(
      shares["C4"][0] > 0.5 and shares["C4"][2] < 0.1),
     ("C1 has less than a tenth of the parameters and more than half of the time.",
      shares["C1"][0] < 0.1 and shares["C1"][2] > 0.5),
-    ("C1 has more than half of the arithmetic, and an even larger part of the time.",
-     0.5 < shares["C1"][1] < shares["C1"][2]),
-    ("A position of the last map sees more than 44 pixels.", field_before_average(model, shape) > 44),
+    ("It has more than half of the arithmetic, too.", shares["C1"][1] > 0.5),
+    ("A position of the last map sees 47 pixels.", field_before_average(model, shape) == 47),
 )
 
 # %% [markdown]
@@ -179,8 +185,8 @@ run.claims(
 #
 # ### Target
 #
-# Its authors trained for 25 epochs: SGD at a constant rate of 0.1 (a scheduler is made in their code, and never
-# stepped), with flips, `ShiftScaleRotate` and `CoarseDropout` as albumentations has them by default. What they report:
+# Its authors trained it for 25 epochs with SGD at a constant rate of 0.1, with flips, `ShiftScaleRotate` and
+# `CoarseDropout` as albumentations has them by default. What they report:
 
 # %%
 baseline, = run.session.baselines
@@ -188,7 +194,7 @@ Markdown(f"{baseline['accuracy']} % at the best epoch, which was the last.")
 
 # %% [markdown]
 # Ours is the recipe of S8.3 (Muon, one cycle, label smoothing, EMA) with the three transforms with which S9.2 begins,
-# in one cycle of 12 epochs. At least 87 %, within the lines of the assignment.
+# in one cycle of 12 epochs. We ask for at least 87 %, and for all that the assignment requires.
 
 # %%
 recipe = run.recipe(replace(recipes.S9, epochs=12, augmentation=BRIEF), quick_epochs=2)
@@ -230,6 +236,8 @@ run.claims(
 plots.misclassified(test_set.images, find_misclassified(trained, test_set), test_set.classes)
 
 # %% [markdown]
+# The first is labelled a cat and is a frog: S9.4 asks how many labels are wrong.
+#
 # ## Exercises
 #
 # **1.** How many weights does an inverted bottleneck from 32 channels by way of 160 to 32 have, without norms?
@@ -286,8 +294,8 @@ check("S9.3.3", widest_middle)
 # Each middle channel costs one weight for each input, nine for its filter, and one for each output.
 # </details>
 #
-# **4.** A network has to become faster without losing parameters. In which block do you look first: "C1", "C2", "C3" or
-# "C4"?
+# **4.** This network has to become faster without losing many parameters. In which block do you look first: "C1", "C2",
+# "C3" or "C4"?
 
 # %% tags=["exercise"]
 slowest = ...

@@ -12,10 +12,11 @@
 # # S9.6 Your turn: a network of your own
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/6_your_turn.ipynb)
 #
-# Now you design the network, and the assignment is longer: besides the parameters it asks for a receptive field, for
-# certain kinds of layers, and for three transforms by albumentations. The network below meets all of that and misses
-# the target. Change it, look at the verdict, train it, and see where it stands beside the networks of the course. You
-# need what notebooks S9.1 to S9.5 have shown. A GPU helps: in Colab, choose one under Runtime, Change runtime type.
+# Now you design the network. This session's assignment requires more than the earlier ones: besides the parameters a
+# receptive field, certain kinds of layers, and three transforms by albumentations. The network below has all that; its
+# recipe, three epochs at a constant rate, is only a start. How far is it from 85 %? Change it, look at the verdict,
+# train it, and see where it stands beside the networks of the course. You need what notebooks S9.1 to S9.5 have shown.
+# A GPU helps: in Colab, choose one under Runtime, Change runtime type.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
 # @title Set-up: find the course, or fetch it where only this notebook is
@@ -54,7 +55,8 @@ plots.samples(train_set.images, train_set.labels, train_set.classes, rows=1)
 #
 # - **where the map gets smaller**: a stride early saves most of the arithmetic, and loses detail;
 # - **dilation**, which looks further and keeps the map as it is; mind the checkerboard of S9.1;
-# - **separable convolutions**, which cost a ninth of the weights, so that the budget pays for more channels;
+# - **separable convolutions**, which cost little more than a ninth of the weights (S9.1), so that the budget pays for
+#   more channels;
 # - **where the channels are**: parameters sit where there are many of them;
 # - residual adds, shared weights (`common.layers.SeparableConv` has both), inverted bottlenecks.
 
@@ -64,8 +66,8 @@ def conv(inputs, outputs, stride=1, dilation=1):
             nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def separable(inputs, outputs):
-    return [nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+def separable(inputs, outputs, dilation=1):
+    return [nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False),
             nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
@@ -82,9 +84,10 @@ def my_network() -> nn.Module:
 # %% [markdown]
 # ## 2. The recipe
 #
-# `Recipe??` in a cell lists everything that you can set; these are the ones to begin with. Each transform of `GENTLE`
-# is a name of albumentations with its options: add some of your own. A number in the parameters cell above overrides
-# the epochs.
+# `Recipe??` in a cell lists everything that you can set; these are the ones to begin with. `GENTLE` has pairs of a name
+# of albumentations and its options. Copy it from `common/augmentation.py`, and add transforms of your own:
+# `(("albumentations", {"transforms": (("HorizontalFlip", {"p": 0.5}), ...)}),)`. A number in the parameters cell above
+# overrides the epochs.
 
 # %%
 recipe = run.recipe(Recipe(
@@ -136,18 +139,18 @@ your_turn.tries(run)
 your_turn.compare(run)
 
 # %% [markdown]
-# A dot of the course is a mean over seeds, and yours is one run: before you call a small difference real, train both
-# with `seed` 1 and 2 as well. For a fair number set `validation=5000` and choose by `validation_accuracy`, which each
-# result's `curve` then has; the test accuracy of the one that you chose is the number to report.
+# A dot with a bar is a mean over several seeds. One without is a single run, and so is each of yours: before you call a
+# small difference real, train both with `seed` 1 and 2 as well. For a fair number set `validation=5000` and choose by
+# `mine["curve"][-1]["validation_accuracy"]`; the test accuracy of the one that you chose is the number to report.
 #
 # ## What to try
 #
 # 1. **The recipe first.** One cycle, Muon, EMA, label smoothing, one after the other. How far does this network get
 #    without any change to its layers?
-# 2. **Without augmentation.** The assignment asks for it. Take it out (the verdict will complain, so leave three
-#    transforms with `p=0.0`): is the network better or worse after three epochs, and after fifteen?
-# 3. **A stride for a dilation.** Take the stride of C2 away and put dilations in its place, so that the receptive field
-#    stays. What does a step cost now, and is the network better?
+# 2. **Without augmentation.** Is the network better or worse without it, after three epochs, and after fifteen? The
+#    assignment asks for three transforms, so keep their names and set the `p` of each to 0.0: then they change nothing.
+# 3. **A dilation for a stride.** Take the stride at the end of C2 away and double the dilation of all layers behind it,
+#    so that the receptive field stays. How much longer does an epoch take, and is the network better?
 # 4. **The channels.** Spend what is left of the budget at the front or at the back. Predict which is better, and what
 #    it costs in time.
 # 5. **Half the budget.** Reach the target with fewer than 100,000 parameters.
