@@ -264,7 +264,8 @@ def _logarithmic(ax: Axes) -> None:
     """Make the upright axis logarithmic, with at least three ticks, written 0.5 and not 5 x 10^-1."""
     ax.set_yscale("log")
     low, high = ax.get_ylim()
-    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), np.arange(1, 10, 0.5), np.arange(1, 10, 0.1)):
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), (1, 1.2, *range(2, 10)), np.arange(1, 10, 0.5),
+                  np.arange(1, 10, 0.1)):
         ticks = [tick for power in range(-3, 3) for step in steps if low <= (tick := step * 10.0**power) <= high]
         if len(ticks) >= 3:
             break
