@@ -27,6 +27,7 @@ html_theme_options = {
 html_context = {"default_mode": "auto"}
 
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # its default, commonmark, has no tables
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 3
