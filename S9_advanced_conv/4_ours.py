@@ -17,7 +17,7 @@
 #
 # **You need** S9.1 for the layers, S9.2 for the transforms, and S8.3 for the recipe.
 #
-# **It takes** about eleven minutes of computing on two CPU cores as it stands: `preset = "quick"` trains our network on
+# **It takes** about 11 minutes of computing on two CPU cores as it stands: `preset = "quick"` trains our network on
 # a short schedule and reads the other results. The text speaks of the full runs.
 #
 # **Next** S9.5 asks how few parameters and how many epochs it takes.
