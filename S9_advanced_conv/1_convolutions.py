@@ -165,6 +165,7 @@ Markdown(tables.markdown(head, [
 
 # %%
 run.claims(
+    ("At 512 channels a separable convolution has 8.8 times fewer weights.", round(1 / separable[512], 1) == 8.8),
     ("The 3x3 multiplies more than seven and a half times as often as the separable convolution.",
      macs["3x3"] > 7.5 * macs["depthwise separable"]),
     ("Its share of the 3x3's time is larger than its share of the multiplications, and so is that of eight groups.",

@@ -232,7 +232,7 @@ def curves(runs: dict[str, dict], target: float | None = None) -> Figure:
         mean, best, worst = _errors(seeds, "test_accuracy")
         n = f", n = {len(seeds)}" if len(seeds) > 1 else ""
         last = mean_and_deviation([rows[-1]["test_accuracy"] for rows in seeds])
-        ax.plot(epochs, mean, label=f"{name}: {last} %{n}", **look)
+        ax.plot(epochs, mean, label=f"{name}: {last} % accuracy{n}", **look)
         if n:
             ax.fill_between(epochs, best, worst, color=colour, alpha=0.2, linewidth=0)
         if all("fit_accuracy" in row for rows in seeds for row in rows):
@@ -245,7 +245,7 @@ def curves(runs: dict[str, dict], target: float | None = None) -> Figure:
             handles, labels = [*handles, plt.Line2D([], [], color="#666666", linestyle=style)], [*labels, name]
     if target is not None:
         handles.append(ax.axhline(100 - target, color="black", linestyle=":"))
-        labels.append(f"target: {target:g} %")
+        labels.append(f"target: {target:g} % accuracy")
     ax.set_ylabel("error (%)")
     _logarithmic(ax)
     strip.set(xlabel="epoch", ylabel="learning\nrate", ylim=(0, None))

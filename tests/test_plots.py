@@ -139,7 +139,8 @@ def test_curves_show_errors_over_seeds():
     assert [line.get_linestyle() for line in errors.lines] == ["-", "--", "-", "--", ":"]
     assert [list(line.get_xydata()[1]) for line in rates.lines] == [[1, 0.05], [1, 0.05]]  # after one epoch
     assert words(fig.legends[0].get_texts()) == [
-        "two seeds: 99.40 ± 0.28 %, n = 2", "longer: 100.00 %", "test", "training", "target: 99.4 %"]
+        "two seeds: 99.40 ± 0.28 % accuracy, n = 2", "longer: 100.00 % accuracy", "test", "training",
+        "target: 99.4 % accuracy"]
     assert {"0.01", "0.5", "10"} <= set(words(errors.get_yticklabels()))
 
 
