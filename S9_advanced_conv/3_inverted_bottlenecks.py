@@ -68,8 +68,7 @@ data = train_set, test_set = run.data("cifar10")
 # **inverted bottleneck** (Sandler et al., 2018) does the opposite. A 1x1 convolution makes the channels *more*, a
 # depthwise 3x3 convolution looks around in each of them, and another 1x1 convolution brings them down again. The input
 # is added, by way of a 1x1 convolution of its own where the number of channels changes. From $I$ channels by way of $M$
-# to
-# $O$ that takes
+# to $O$ that takes
 #
 # $$I M + 9 M + M O \quad (+\, I O \text{ where } I \ne O)$$
 #
@@ -117,6 +116,9 @@ plots.diagram(nn.Sequential(
 # Students have published this network for the same assignment (see the references). It has four blocks, C1 to C4, each
 # a 3x3 convolution and an inverted bottleneck; the tables list these parts one by one. C2 and C3 begin with a stride of
 # 2. C4 begins with a dilated convolution without padding, which takes the map from 8 x 8 to 4 x 4.
+#
+# The convolutions are its authors'. The rest differs a little: they put each norm after its ReLU, and end their blocks
+# with a ReLU, the first three with a dropout of 10 % as well. Here it is as in the block above.
 
 # %%
 make_network = s9.inverted_bottlenecks
@@ -133,12 +135,11 @@ plots.receptive_field_growth({"inverted bottlenecks": receptive_field(make_netwo
 
 # %% [markdown]
 # Each step up is a layer that looks around; 1x1 convolutions leave the field as it is. The last step is the global
-# average, which joins all positions. It isn't needed for the assignment's more than 44 pixels: a position of the last
-# map sees 47.
+# average, which joins all positions. Even before it a position sees 47 pixels, more than the 44 of the assignment.
 #
 # Where are its parameters, where is its arithmetic, and where does the time go? One step forward and back for 64
-# images, block by block, measured as in S9.1. (The linear layer at the end is left out.) Which block do you expect to
-# take most of each?
+# images, block by block, measured as in S9.1. (The linear layer at the end is left out.) In which block do you expect
+# most of the parameters, of the arithmetic and of the time?
 
 # %%
 model = make_network()
@@ -185,8 +186,10 @@ run.claims(
 #
 # ### Target
 #
-# Its authors trained it for 25 epochs with SGD at a constant rate of 0.1, with flips, `ShiftScaleRotate` and
-# `CoarseDropout` as albumentations has them by default. What they report:
+# Its authors trained it for 25 epochs by SGD with momentum, with the three transforms of the assignment.
+# `ShiftScaleRotate` had its default strength, which turns half of the images by up to 45 degrees. The hole was black,
+# for they gave its colour from 0 to 1: the trap of S9.2. The rate was 0.1 from the first step to the last. (Their
+# notebook makes a schedule, too, and never calls its `step()`. PyTorch doesn't mind.) What they report:
 
 # %%
 baseline, = run.session.baselines
@@ -214,9 +217,9 @@ tables.target_table(result)
 # %% [markdown]
 # ### Analysis
 #
-# In half of its authors' epochs the network makes fewer mistakes than they report. The layers are the same, so what is
-# gained is the recipe's, and chance's: this is a single run. Which part of the recipe? The two differ in optimizer,
-# rate, schedule, labels and average, and theirs has stronger transforms (rotations of up to 45 degrees). One run can't
+# In half of its authors' epochs the network makes fewer mistakes than they report. How much of that is the recipe's?
+# Not quite all: the networks differ a little, and chance has its part, for each was trained once. And which part of the
+# recipe? The two differ in optimizer, rate, schedule, label smoothing, EMA and transforms, and one run of each can't
 # tell these apart. So be careful with comparisons: **an accuracy belongs to a network and its recipe.** To call another
 # network better than this one, train both by the same recipe for as many epochs, with several seeds.
 
@@ -236,7 +239,7 @@ run.claims(
 plots.misclassified(test_set.images, find_misclassified(trained, test_set), test_set.classes)
 
 # %% [markdown]
-# The first is labelled a cat and is a frog: S9.4 asks how many labels are wrong.
+# Is number 2405 among them? It is labelled a cat and is a frog. S9.4 asks how many labels are wrong.
 #
 # ## Exercises
 #

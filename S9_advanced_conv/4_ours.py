@@ -17,7 +17,7 @@
 #
 # **You need** S9.1 for the layers, S9.2 for the transforms, and S8.3 for the recipe.
 #
-# **It takes** about 11 minutes of computing on two CPU cores as it stands: `preset = "quick"` trains our network on
+# **It takes** about seven minutes of computing on two CPU cores as it stands: `preset = "quick"` trains our network on
 # a short schedule and reads the other results. The text speaks of the full runs.
 #
 # **Next** S9.5 asks how few parameters and how many epochs it takes.
@@ -125,7 +125,7 @@ run.claims(
 # ### Result
 
 # %%
-recipe = run.recipe(recipes.S9, quick_epochs=5)
+recipe = run.recipe(recipes.S9, quick_epochs=4)
 limits = [*run.session.budget, Target("epochs", "<=", 25), run.at_least(90.0)]
 ours_result, ours_model = run.train_or_read("ours", s9.ours, recipe, data, limits)
 ours = run.over_seeds(ours_result)
@@ -320,7 +320,8 @@ run.claims(
 # %%
 last_map = ours_model[-4]  # C4, before the average
 body, linear = nn.Sequential(*list(ours_model)[:-3]), ours_model[-1]
-right = (predict(ours_model, test_set).argmax(1) == test_set.labels).nonzero().flatten()[:8]
+predictions = predict(ours_model, test_set).argmax(1)
+right = (predictions == test_set.labels).nonzero().flatten()[:8]
 inputs = normalize(test_set.images[right] / 255, "cifar10")
 labels = test_set.labels[right]
 with torch.no_grad():
@@ -329,7 +330,6 @@ with torch.no_grad():
 torch.testing.assert_close(by_hand, grad_cam.grad_cam(ours_model, inputs, last_map, labels), rtol=1e-3, atol=1e-3)
 
 # %%
-predictions = predict(ours_model, test_set).argmax(1)
 grad_cam.show(ours_model, last_map, test_set, right, predictions, "classified correctly")
 
 # %% [markdown]

@@ -16,9 +16,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("flags", "chosen"), [
-    ("flags: sse avx512f avx512_bf16\n", "bf16"), ("flags: amx_bf16 amx_tile", "bf16"),
-    ("flags: avx512f avx512_vnni\n", "fp32"), (None, "fp32")])
-def test_a_cpu_without_instructions_for_16_bits_computes_in_32(flags, chosen, tmp_path, monkeypatch):
+    ("vendor_id: AuthenticAMD\nflags: sse avx512f avx512_bf16\n", "bf16"), ("flags: amx_bf16 amx_tile", "bf16"),
+    ("vendor_id: GenuineIntel\nflags: avx512f avx512_bf16\n", "fp32"),
+    ("vendor_id: AuthenticAMD\nflags: avx512f avx512_vnni\n", "fp32"), (None, "fp32")])
+def test_a_cpu_without_fast_instructions_for_16_bits_computes_in_32(flags, chosen, tmp_path, monkeypatch):
     info = tmp_path / "cpuinfo"
     if flags:
         info.write_text(flags)
