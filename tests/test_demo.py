@@ -81,6 +81,12 @@ def draw(page, digit: int, hand: hands.Hand) -> None:
         page.mouse.up()
 
 
+def smallest_at_99(page):
+    """Return the row of the smallest network that is right about 99 % of MNIST's test images."""
+    rows = page.locator("#ladder tbody tr").all()
+    return [row for row in rows if float(row.locator("td").nth(1).inner_text().split()[0]) >= 99][-1]
+
+
 def settled(page) -> None:
     """Wait until the page has read all that was drawn."""
     page.wait_for_function("() => !document.body.dataset.busy")
@@ -99,7 +105,7 @@ def test_digits_of_different_hands_are_read_and_not_without_mnists_scaling(page,
         for digit in range(10):
             draw(page, digit, hand)
             settled(page)
-            smallest = page.locator("#ladder tbody tr").last.locator("td").last
+            smallest = smallest_at_99(page).locator("td").last
             said[name, digit] = page.get_attribute("#answer", "data-digit"), smallest.get_attribute("data-digit")
             naive[name, digit] = page.evaluate(NAIVE)
     urllib.request.urlretrieve(address.replace("index.html", "networks/ours.onnx"), tmp_path / "ours.onnx")
