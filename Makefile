@@ -46,6 +46,7 @@ soak: .venv/installed-dev
 site: .venv/installed-site
 	@$(COURSE) demo
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html -c docs . runs/site/html
+	@ls runs/site/html/S*/*.html > /dev/null
 	@! grep -rl '<p>| ' runs/site/html/S* || { echo "tables that the site shows as text"; exit 1; }
 	@echo "runs/site/html/index.html"
 

@@ -95,7 +95,13 @@ torch.testing.assert_close(by_hand, by_library(x))
 # is the depthwise part and vanishes as channels increase. How many times fewer weights do you expect at 512 channels?
 #
 # Between the plain and the depthwise convolution lies the one with $g$ **groups**: it mixes the channels of each group
-# only, and has $9 I O / g$ weights. With as many groups as channels, in and out, it is depthwise.
+# only, and has $9 I O / g$ weights. With as many groups as channels, in and out, it is depthwise. Two groups are two
+# convolutions side by side:
+
+# %%
+weights = torch.randn(8, 2, 3, 3)  # each output sees two of the four inputs
+halves = F.conv2d(x[:, :2], weights[:4], padding=1), F.conv2d(x[:, 2:], weights[4:], padding=1)
+torch.testing.assert_close(torch.cat(halves, dim=1), F.conv2d(x, weights, padding=1, groups=2))
 
 # %%
 channels = [16, 32, 64, 128, 256, 512]
@@ -122,13 +128,28 @@ plots.against({name: {n: [100 * part] for n, part in found.items()} for name, fo
 #
 # All make 64 channels of 32, from a map of 32 x 32 pixels. A 3x3 convolution has $9 \cdot 32$ weights for each of its
 # 64 outputs, and uses each weight once for every output pixel. A **stride** of 2 leaves out every other row and column
-# of the output. A **dilation** of 2 moves the nine weights apart and leaves a gap of one pixel between neighbours.
+# of the output. A **dilation** of 2 moves the nine weights apart and leaves a gap of one pixel between neighbours: it
+# is a 5x5 convolution, most of whose weights are 0 and never multiplied.
+
+# %%
+weights = torch.randn(8, 4, 3, 3)
+plain = F.conv2d(x, weights, padding=1)
+torch.testing.assert_close(plain[:, :, ::2, ::2], F.conv2d(x, weights, padding=1, stride=2))
+
+spread = torch.zeros(8, 4, 5, 5)
+spread[:, :, ::2, ::2] = weights
+torch.testing.assert_close(F.conv2d(x, spread, padding=2), F.conv2d(x, weights, padding=2, dilation=2))
+
+# %% [markdown]
+# With $g$ groups and a stride $s$, on a map of $H$ times $W$ pixels, the **multiply-accumulates** of one image are
 #
-# Multiplications can be counted on paper, but what you wait for is time. So the table has both: the multiplications of
-# one image, forward only, and the time of one step in fp32, forward and back, for 64 images on the machine that ran
-# this notebook. (Each layer is timed in five rounds, and the fastest counts: other programs can only make a step
-# slower.) Before you look: the separable convolution multiplies nearly eight times less than the 3x3. How many times
-# faster will it be?
+# $$\frac{9 I O}{g} \cdot \frac{H W}{s^2}$$
+#
+# The dilation isn't in it. Multiplications can be counted on paper, but what you wait for is time. So the table has
+# both: the multiplications of one image, forward only, and the time of one step in fp32, forward and back, for 64
+# images on the machine that ran this notebook. (Each layer is timed in five rounds, and the fastest counts: other
+# programs can only make a step slower.) Before you look: the separable convolution multiplies nearly eight times less
+# than the 3x3. How many times faster will it be?
 
 # %%
 convolutions = {
@@ -159,9 +180,9 @@ Markdown(tables.markdown(head, [
 # Divide 100 % by a share, and you have how many times cheaper or faster a layer is. Eight groups and the separable
 # convolution both multiply about an eighth as often as the 3x3, and neither is eight times faster. The maps have to be
 # read and written, whatever is multiplied. And it matters how well a library computes a kind of layer: large matrices
-# suit it best, and of two layers that multiply as often, such as the 3x3 with and without dilation, one may take
-# longer. A count of multiplications shows none of that. **Measure seconds before you call a network fast.** Parameters
-# are another matter: they are what this session counts.
+# suit it best. So of these two, which multiply about as often, one takes much longer. A count of multiplications shows
+# none of that. **Measure seconds before you call a network fast.** Parameters are another matter: they are what this
+# session counts.
 
 # %%
 run.claims(
@@ -170,6 +191,12 @@ run.claims(
      macs["3x3"] > 7.5 * macs["depthwise separable"]),
     ("Its share of the 3x3's time is larger than its share of the multiplications, and so is that of eight groups.",
      all(times[name] / times["3x3"] > macs[name] / macs["3x3"] for name in ("depthwise separable", "3x3, 8 groups"))),
+    ("Eight groups multiply less than the separable convolution, and take one and a half times as long, or longer.",
+     times["3x3, 8 groups"] > 1.5 * times["depthwise separable"]
+     and macs["3x3, 8 groups"] < macs["depthwise separable"]),
+    ("The formula counts what the tool counts.",
+     all(macs[name] == 9 * inputs * outputs // groups * side**2 // stride**2 for name, groups, stride in (
+         ("3x3", 1, 1), ("3x3, stride 2", 1, 2), ("3x3, dilation 2", 1, 1), ("3x3, 8 groups", 8, 1)))),
     ("A dilation changes neither parameters nor multiplications.",
      macs["3x3, dilation 2"] == macs["3x3"] and anatomy.count_parameters(convolutions["3x3, dilation 2"])
      == anatomy.count_parameters(convolutions["3x3"])),
@@ -225,10 +252,20 @@ run.claims(
 # Dilations that double do the same: with 1, 2, 4, 8 the curve is that of the strides, point for point. A stack of 1x1
 # convolutions never sees more than one pixel.
 #
-# The table below the figure is the arithmetic of S7.1 with one more column. A kernel of $k$ pixels with dilation $d$
-# spans $d (k - 1) + 1$ pixels, its *effective kernel*; the field grows by (effective kernel - 1) x jump in each layer.
+# A kernel of $k$ pixels with dilation $d$ spans $d (k - 1) + 1$ pixels, its *effective kernel*. So S7.1's arithmetic of
+# the receptive field $r$ and the jump $j$ becomes
+#
+# $$r \leftarrow r + d (k - 1) \, j \qquad j \leftarrow j \, s$$
 
 # %%
+def field(layers):
+    """The receptive field, in pixels, of a stack of convolutions (kernel, stride, dilation)."""
+    size, jump = 1, 1
+    for kernel, stride, dilation in layers:
+        size, jump = size + dilation * (kernel - 1) * jump, jump * stride
+    return size
+
+
 def stack(*layers: dict) -> nn.Sequential:
     """3x3 convolutions of one channel; each of `layers` says what is special about one."""
     return nn.Sequential(*(nn.Conv2d(1, 1, 3, **{"padding": options.get("dilation", 1), "bias": False, **options})
@@ -243,7 +280,12 @@ stacks = {
     "1x1": nn.Sequential(*(nn.Conv2d(1, 1, 1, bias=False) for _ in range(4))),
 }
 fields = {name: receptive_field(layers, (1, 64, 64)) for name, layers in stacks.items()}
+assert field((3, 1, d) for d in (1, 2, 4, 8)) == fields["dilations 1, 2, 4, 8"][-1].rf_out
+assert field([(3, 2, 1)] * 4) == fields["stride 2 in every layer"][-1].rf_out
 plots.receptive_field_growth(fields)
+
+# %% [markdown]
+# The table of S7.1, with a column for the dilation and one for the effective kernel:
 
 # %%
 tables.receptive_field_table(fields["dilations 1, 2, 4, 8"])
@@ -282,18 +324,35 @@ run.claims(
 #
 # All that was the *theoretical* receptive field: the pixels that can have an influence. How much influence do they
 # have? The **effective receptive field** (Luo et al., 2016) is the size of the gradient of one position of a map with
-# respect to each input pixel, averaged over images. Take the last map of C3 in the network of S9.4: a position there
-# can see 51 x 51 pixels, more than the image has. (C1 to C4 are the network's four blocks; S9.4 has the table. C3 ends
-# with the ninth module of the `nn.Sequential`, for the first convolution, its norm and its activation are three.)
-# Bright is a large gradient, in each picture on a scale of its own, so compare shapes and not brightness. Where will
-# most of it be? And does training widen the field or narrow it?
+# respect to each input pixel, averaged over images. For the map's channels $A_k$, the position $(p, q)$, images
+# $x^{(n)}$ and their channels $c$:
+#
+# $$E(h, w) = \frac{1}{N} \sum_{n=1}^{N} \sum_c
+# \left| \frac{\partial \sum_k A_k^{(n)}(p, q)}{\partial x^{(n)}_c(h, w)} \right|$$
+#
+# Take the last map of C3 in the network of S9.4: a position there can see 51 x 51 pixels, more than the image has. (C1
+# to C4 are the network's four blocks; S9.4 has the table. C3 ends with the ninth module of the `nn.Sequential`, for the
+# first convolution, its norm and its activation are three.) For comparison, three networks that aren't trained. Their
+# norms must know the mean and the variance of real images, or they wouldn't normalize: one pass in training mode
+# measures both. Where will most of the gradient be? And does a trained network look further than these, or less far?
 
 # %%
 test_set = data.load("cifar10")[1]
 images = data.normalize(test_set.images[:200].cpu() / 255, "cifar10")
 
 
-def effective_field(network, layers, images):
+def untrained(seed):
+    """The network of S9.4 with first weights, whose norms have measured the images."""
+    torch.manual_seed(seed)
+    network = s9.ours()
+    for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.momentum = None  # the mean over all passes; here there is one
+    with torch.no_grad():
+        network.train()(images)
+    return network
+
+
+def effective_field(network, layers):
     """How strongly the central position after so many layers depends on each input pixel, a map (H, W)."""
     x = images.clone().requires_grad_()
     maps = nn.Sequential(*list(network)[:layers]).eval()(x)
@@ -302,11 +361,15 @@ def effective_field(network, layers, images):
     return gradient.abs().sum(1).mean(0)
 
 
-trained = pretrained("S9_advanced_conv/4_ours", "ours").cpu()
-torch.manual_seed(seed)
-fields = {"untrained": effective_field(s9.ours(), 9, images), "trained": effective_field(trained, 9, images)}
-plots.maps(torch.stack(list(fields.values())), list(fields))
+networks = {f"untrained, seed {k}": untrained(k) for k in range(3)}
+networks["trained"] = pretrained("S9_advanced_conv/4_ours", "ours").cpu()
+effective = {name: effective_field(network, 9) for name, network in networks.items()}
+plots.maps(torch.stack(list(effective.values())), list(effective))
 
+
+# %% [markdown]
+# Bright is a large gradient, in each picture on a scale of its own, so compare shapes and not brightness. To put a
+# number on the shape, count the pixels that together hold half of it, beginning with the brightest:
 
 # %%
 def pixels_with(field, part):
@@ -315,22 +378,24 @@ def pixels_with(field, part):
     return int((largest_first < part * field.sum()).sum()) + 1
 
 
-half = {name: pixels_with(field, 0.5) for name, field in fields.items()}
+half = {name: pixels_with(field, 0.5) for name, field in effective.items()}
 Markdown(tables.markdown("network | pixels that hold half of the gradient | of the image", [
     (name, pixels, f"{pixels / 1024:.0%}") for name, pixels in half.items()], "lrr"))
 
 # %% [markdown]
-# Before training about an eighth of the image holds half of the gradient: many ways lead through the network to the
-# central pixels, and few to the outer ones. In the trained network it takes about a quarter: this one looks further
-# than before. Were all pixels equal it would take half of the image, 512 pixels. So the receptive field above 44 that
-# the assignment asks for says what a position *can* see, and little about what it looks at.
+# Before training about a fifth of the image holds half of the gradient: many ways lead through the network to the
+# central pixels, and few to the outer ones. In the trained network it is a quarter; this one looks a little further.
+# (One trained network: another seed might look less far.) Were all pixels equal it would take half of the image, 512
+# pixels. So the receptive field above 44 that the assignment asks for says what a position *can* see, and little about
+# what it looks at.
 
 # %%
 run.claims(
-    ("Before training half of the gradient comes from about an eighth of the image, and after it from about a quarter.",
-     abs(half["untrained"] / 1024 - 1 / 8) < 0.03 and abs(half["trained"] / 1024 - 1 / 4) < 0.05),
-    ("Training widens the effective field: half of the gradient needs more than twice as many pixels.",
-     half["trained"] > 2 * half["untrained"]),
+    ("Before training half of the gradient comes from about a fifth of the image.",
+     all(abs(pixels / 1024 - 1 / 5) < 0.03 for name, pixels in half.items() if name != "trained")),
+    ("In the trained network it comes from about a quarter, more than in each of the others.",
+     abs(half["trained"] / 1024 - 1 / 4) < 0.02 and max(half, key=half.get) == "trained"),
+    ("In all of them it comes from less than a third.", max(half.values()) < 1024 / 3),
 )
 
 # %% [markdown]
@@ -395,7 +460,7 @@ check("S9.1.3", pixels_in_a_row)
 # </details>
 #
 # **4.** Dilations of 1, 2, 4, 8 see 31 pixels of a row, without a gap. Find another set of four different dilations
-# that does. (Some of the numbers may be the same. Your function of exercise 3 can try sets for you.)
+# that does. (It may share numbers with this one. Your function of exercise 3 can try sets for you.)
 
 # %% tags=["exercise"]
 four_dilations = ...
@@ -420,6 +485,7 @@ check("S9.1.4", four_dilations)
 times_as_many = ...
 check("S9.1.5", times_as_many)
 
+
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
@@ -428,6 +494,28 @@ check("S9.1.5", times_as_many)
 # ```
 #
 # Their maps are twice as high and twice as wide. S9.4 counts that for a whole network.
+# </details>
+#
+# **6.** `effective` (H, W) is an effective receptive field. Write which part of it, from 0 to 1, the square of `size` x
+# `size` pixels in the middle holds. All three numbers are even.
+
+# %% tags=["exercise"]
+def central_part(effective, size):
+    ...
+
+
+check("S9.1.6", central_part)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# def central_part(effective, size):
+#     top, left = ((length - size) // 2 for length in effective.shape)
+#     return effective[top:top + size, left:left + size].sum() / effective.sum()
+# ```
+#
+# Try it on the fields above: if all pixels counted equally, 16 of 32 pixels each way would hold a quarter.
 # </details>
 #
 # ## References

@@ -43,6 +43,7 @@ from functools import partial
 
 import torch
 from IPython.display import Markdown
+from scipy.stats import ks_2samp  # albumentations brings scipy
 
 from common import augmentation, experiment, plots, tables, timing
 from common.augmentation import BRIEF, BRIEF_BATCHED, GENTLE, augment
@@ -80,7 +81,8 @@ plots.samples(augment(images[chosen].repeat_interleave(10, 0), generator, BRIEF)
 # ## Cutout by hand
 #
 # `CoarseDropout` with one hole is **cutout** (DeVries and Taylor, 2017). A network can't rely on one part of a thing
-# when that part is often covered. Given a corner of the square, three lines fill it.
+# when that part is often covered. (In the paper the square may reach over the image's border; here it doesn't.) Given a
+# corner of the square, three lines fill it.
 
 # %%
 def cutout(image, top, left, size=16, fill=MEAN["cifar10"]):
@@ -114,14 +116,31 @@ wrong, right = hole(tuple(MEAN["cifar10"])), hole(tuple(round(255 * mean) for me
 plots.samples(torch.cat([wrong, right]), train_set.labels[:10].repeat(2), train_set.classes, rows=2,
               title="the same fill, given from 0 to 1 (above) and from 0 to 255 (below)")
 
+
 # %% [markdown]
 # No error, no warning: look at what you feed a network.
 #
 # ## The same, a batch at a time
 #
 # albumentations works on one image after the other, on the CPU. The same three transforms can be written as arithmetic
-# on a whole batch, on the GPU if there is one. Do both draw from the same distribution? Take 2,000 augmented copies of
-# one image and average them. Two such averages differ even where both come from albumentations; that is the yardstick.
+# on a whole batch, on the GPU if there is one. Cutout, for instance: which rows of each image are covered, which
+# columns, and by broadcasting which pixels.
+
+# %%
+def cutout_batch(images, tops, lefts, size=16, fill=MEAN["cifar10"]):
+    """The images (N, C, H, W), each with a square of its own; `tops` and `lefts` are (N, 1)."""
+    row, column = (torch.arange(side, device=images.device) for side in images.shape[2:])
+    rows = (row >= tops) & (row < tops + size)  # (N, H)
+    columns = (column >= lefts) & (column < lefts + size)  # (N, W)
+    covered = rows[:, None, :, None] & columns[:, None, None, :]  # (N, 1, H, W)
+    return torch.where(covered, torch.tensor(fill, device=images.device)[:, None, None], images)
+
+
+torch.testing.assert_close(cutout_batch(ten, tops, lefts), by_hand)
+
+# %% [markdown]
+# Do both ways draw from the same distribution? Take 2,000 augmented copies of one image and average them. Two such
+# averages differ even where both come from albumentations; that is the yardstick.
 
 # %%
 copies = images[4:5].expand(128 if preset == "smoke" else 2000, -1, -1, -1)
@@ -129,14 +148,38 @@ first, second, batched = (augment(copies, generator, steps).mean(0) for steps in
 chance, between = ((first - other).abs().max().item() for other in (second, batched))
 print(f"largest difference between two averages, both by albumentations: {chance:.3f}")
 print(f"between one by albumentations and one by the batch:              {between:.3f}")
-plots.samples(torch.stack([first, second, batched]).cpu(), train_set.labels[[4]].repeat(3), train_set.classes, rows=1,
-              title="averages: albumentations twice, by the batch")
+apart = torch.stack([(first - other).abs() for other in (second, batched)]).cpu()
+plots.samples(torch.cat([first.cpu()[None], apart / apart.max()]), torch.arange(3),
+              ["average", "albumentations twice", "once by the batch"], rows=1,
+              title="an average, and how far two are apart (white: furthest)")
+
 
 # %% [markdown]
-# An average is a weak test, for distributions with the same mean can differ. The course's tests do more: they recover
-# angle, scale, shift and hole from thousands of single images and compare their distributions. They show two things
-# that the name doesn't say: `ShiftScaleRotate` scales height and width by factors of their own, and shifts by whole
-# pixels only.
+# The differences look like noise, and equally strong. But an average is a weak test, for distributions with the same
+# mean can differ. Better compare a number that can be read off each image, such as the row in which the hole begins.
+# The Kolmogorov-Smirnov test does that: it takes the largest distance between the two cumulative distributions. Its
+# p-value is how often two samples of one distribution are at least as far apart.
+
+# %%
+def first_rows(steps):
+    """The row in which the black hole of each of many white images begins."""
+    white = torch.ones(len(copies), 3, 32, 32, device=images.device)
+    return (augment(white, generator, steps) < 0.5).any(3).any(1).float().argmax(1).cpu()
+
+
+black = ("CoarseDropout", {"num_holes_range": (1, 1), "hole_height_range": (16, 16), "hole_width_range": (16, 16),
+                           "fill": 0, "p": 1.0})
+theirs = first_rows((("albumentations", {"transforms": (black,)}),))
+ours = first_rows((("cutout", {"size": 16, "fill": (0.0,) * 3}),))
+p_value = ks_2samp(theirs, ours).pvalue
+ranges = (f"{rows.min():.0f} to {rows.max():.0f}" for rows in (theirs, ours))
+print("first rows from", " and from ".join(ranges), f"- p-value: {p_value:.2f}")
+
+# %% [markdown]
+# The course's tests do the same for angle, scale and shift, with thousands of single images
+# (`tests/test_augmentation.py`). The verdict: the same distribution, as far as we could measure. On the way they showed
+# two things that the name doesn't say: `ShiftScaleRotate` scales height and width by factors of their own, and shifts
+# by whole pixels only.
 #
 # ## What they cost
 #
@@ -152,6 +195,7 @@ Markdown(tables.markdown("| milliseconds for 128 images | seconds an epoch of 50
 # %%
 run.claims(
     ("Both ways give averages that differ by hardly more than chance.", between < 1.5 * chance),
+    ("Between the first rows of their holes the test finds no difference.", p_value > 0.01),
     ("The batch is faster.", milliseconds["by the batch"] < milliseconds["albumentations"]),
     ("A fill of 0.47 makes black holes, one in bytes holes of the mean.",
      all((pictures - torch.tensor(colour, device=pictures.device)[:, None, None]).abs().amax(1).flatten(1)
@@ -184,8 +228,9 @@ Markdown(tables.markdown("images moved | images with a hole of 16 x 16 | held-ou
 # %% [markdown]
 # From the first line to the last the held-out accuracy rises by more than a point. An accuracy of 0.89 on 10,000 images
 # has a standard error of $\sqrt{0.89 \cdot 0.11 / 10\,000}$, 0.3 points (S7.2), and the difference of two has at most
-# 0.4 or so. So that is more than chance among images; other seeds weren't tried. In ten epochs, gentle is better. The
-# last line differs from the others in several ways at once, so it can't say which of them counts.
+# 0.4 or so. So that is more than chance among images; other seeds weren't tried. Gentle looks better on ten epochs,
+# and one run each can't show it. The last line differs from the others in several ways at once, so it can't say which
+# of them counts.
 #
 # The session trains for 25 epochs, which may be another matter: the longer a network trains, the more it overfits. Once
 # each on that schedule: a flip, a shift by up to four whole pixels, and in half of the images a hole.
@@ -202,9 +247,9 @@ Markdown(tables.markdown("hole | held-out accuracy, %", [(name, f"{tried[idea]:.
 # %% [markdown]
 # They differ by less than 0.4 points, too little for single runs. The assignment asks for a hole, so "none" is out, and
 # of the other two we take the one that was ahead. These are the transforms of this session, `GENTLE`. In the list
-# below, 0.14 of 32 pixels is 4.48, which is cut down to 4; every image is shifted, and as limits of 0 leave nothing to
-# scale or turn, `ShiftScaleRotate` does no more than that; `border_mode` 2 mirrors the image at its border. (Stronger
-# shifts, scales and turns were not tried for 25 epochs.)
+# below, 0.14 of 32 pixels is 4.48, which is cut down to 4; nearly every image is shifted, and as limits of 0 leave
+# nothing to scale or turn, `ShiftScaleRotate` does no more than that; `border_mode` 2 mirrors the image at its border.
+# (Stronger shifts, scales and turns were not tried for 25 epochs.)
 
 # %%
 for _, options in GENTLE:
@@ -216,8 +261,8 @@ plots.samples(augment(images[chosen].repeat_interleave(10, 0), generator, GENTLE
 # ## Less overfitting, and a better network?
 #
 # S9.4 has trained its network on a very short schedule, four epochs of 15,000 images, with `GENTLE` and without any
-# augmentation, three seeds each. First the generalization gap (S7.2): training and test images as they are, measured in
-# the same way.
+# augmentation, three seeds each. First the generalization gap (S7.2): training images (the first 750) and test images
+# as they are, measured in the same way.
 
 # %%
 augmented, plain = (published_summary("S9_advanced_conv/4_ours", name)
@@ -225,17 +270,19 @@ augmented, plain = (published_summary("S9_advanced_conv/4_ours", name)
 tables.gap_table([plain, augmented])
 
 # %% [markdown]
-# Without augmentation the network knows nearly all of its training images after four epochs, and of the test images
-# only three in four. With it the gap is less than a third as wide: augmentation does what it is for. So by how much is
-# the augmented network better?
+# Without augmentation the network knows nearly all of its training images after four epochs. With it the gap is less
+# than a third as wide, and nearly all of that is because it knows fewer of its training images. By how much is the
+# augmented network better on test images?
 
 # %%
 Markdown(tables.difference_table([(plain, augmented)]))
 
 # %% [markdown]
-# Three seeds can't tell. What the network no longer learns by heart, it hasn't learned otherwise either, in so few
-# steps. So a small gap is no aim in itself: the accuracy on new images is. And what is best on a short schedule needn't
-# be best on a long one. Judge a transform on the schedule for which you need it, as the tables above do.
+# Three seeds can't tell. In so few steps the network has lost training accuracy by augmentation, and not clearly gained
+# test accuracy. So a small gap is no aim in itself: the accuracy on new images is. And what is best on a short schedule
+# needn't be best on a long one. Judge a transform on the schedule for which you need it. (That is 25 epochs here, and
+# we haven't trained this network for 25 epochs without augmentation. So how much it is worth there, the course can't
+# say.)
 
 # %%
 accuracies = [[tried[idea] for idea in ideas.values()] for ideas in (strengths, holes)]
@@ -243,9 +290,11 @@ run.claims(
     ("After ten epochs the held-out accuracy rises from each line to the next, by more than a point in all.",
      accuracies[0] == sorted(accuracies[0]) and accuracies[0][-1] > accuracies[0][0] + 1),
     ("After 25 epochs the three lines are within 0.4 points.", max(accuracies[1]) - min(accuracies[1]) < 0.4),
-    ("Without augmentation it is right about more than 95 % of its training images, and three in four test images.",
-     all(one["curve"][-1]["fit_accuracy"] > 95 for one in plain["results"]) and abs(plain["mean"] - 75) < 1),
-    ("Augmentation makes the gap less than a third as wide.", tables.gap(augmented) < tables.gap(plain) / 3),
+    ("Without augmentation it is right about more than 95 % of its training images.",
+     all(one["curve"][-1]["fit_accuracy"] > 95 for one in plain["results"])),
+    ("Augmentation makes the gap less than a third as wide, more than nine tenths of it by what is lost in training.",
+     tables.gap(augmented) < tables.gap(plain) / 3
+     and augmented["mean"] - plain["mean"] < 0.1 * (tables.gap(plain) - tables.gap(augmented))),
     ("After four epochs of 15,000 images three seeds can't tell which is more accurate.", undecided(plain, augmented)),
 )
 

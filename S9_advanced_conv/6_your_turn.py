@@ -151,9 +151,11 @@ your_turn.compare(run)
 #    assignment asks for three transforms, so keep their names and set the `p` of each to 0.0: then they change nothing.
 # 3. **A dilation for a stride.** Take the stride at the end of C2 away and double the dilation of all layers behind it,
 #    so that the receptive field stays. How much longer does an epoch take, and is the network better?
-# 4. **The channels.** Spend what is left of the budget at the front or at the back. Predict which is better, and what
+# 4. **A stride one block later.** Predict what it does to the receptive field, to the multiply-accumulates and to the
+#    accuracy. Then look at the verdict, and train it.
+# 5. **The channels.** Spend what is left of the budget at the front or at the back. Predict which is better, and what
 #    it costs in time.
-# 5. **Half the budget.** Reach the target with fewer than 100,000 parameters.
+# 6. **Half the budget.** Reach the target with fewer than 100,000 parameters.
 #
 # Set `output` in the parameters cell to a folder on your Google Drive, such as `/content/drive/MyDrive/course`, to keep
 # your networks when Colab's runtime ends.

@@ -421,6 +421,42 @@ def diagram(model: torch.nn.Module, shape: tuple[int, int, int]) -> Figure:
     return fig
 
 
+@_styled
+def residual_block(layers: list[tuple[str, int]], channels: int, activation: str = "", skip: str = "the input",
+                   times: int = 1) -> Figure:
+    """A block whose input is added to what its layers make of it, from left to right.
+
+    Args:
+        layers: (name, channels that come out) of each; a box's height shows the channels, by their square root.
+        channels: those that come in.
+        activation: what follows the sum, "" for nothing.
+        skip: what is written on the way around the layers.
+        times: how often the block is used in a row.
+    """
+    drawn = [("in", channels), *layers]
+    heights = [1.3 * (count / max(count for _, count in drawn)) ** 0.5 for _, count in drawn]
+    fig, ax = plt.subplots(figsize=(1.5 * (len(drawn) + 2), 2.6))
+    line = {"color": "#666666", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
+    for x, ((name, count), height) in enumerate(zip(drawn, heights, strict=True)):
+        ax.add_patch(plt.Rectangle((x - 0.2, -height / 2), 0.4, height, edgecolor="black",
+                                   facecolor=KINDS["convolution"] if x else "white"))
+        ax.annotate(f"{count}", (x, height / 2 + 0.05), ha="center", va="bottom")
+        ax.annotate(name, (x, -0.75), ha="center", va="top")
+        ax.annotate("", (x + 0.8 + 0.08 * (x == len(layers)), 0), (x + 0.2, 0),
+                    arrowprops={"arrowstyle": "-|>", **line})
+    end = len(drawn)
+    ax.plot([0, 0, end, end], [heights[0] / 2 + 0.3, 1.1, 1.1, 0.15], **{k: line[k] for k in ("color", "linewidth")})
+    ax.annotate(skip, (end / 2, 1.15), ha="center", va="bottom")
+    ax.annotate("+", (end, 0), ha="center", va="center", bbox={"boxstyle": "circle", "facecolor": "white"})
+    ax.annotate("", (end + 0.85, 0), (end + 0.12, 0), arrowprops={"arrowstyle": "-|>", **line})
+    ax.annotate(activation, (end + 0.5, 0.08), ha="center", va="bottom")
+    if times > 1:
+        ax.set_title(f"{times} times in a row")
+    ax.set(xlim=(-0.5, end + 0.95), ylim=(-1.15, 1.5))
+    ax.axis("off")
+    return fig
+
+
 def _block(ax: Axes, row: dict, name: str, centre: np.ndarray, width: float, height: float) -> None:
     channels, *size = row["output"]
     ax.add_patch(plt.Rectangle(centre - (width / 2, height / 2), width, height, facecolor=KINDS[row["kind"]],

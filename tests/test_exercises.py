@@ -151,6 +151,12 @@ def pixels(dilations):
 ''',
     "S9.1.4": "answer = (1, 3, 6, 5)",
     "S9.1.5": "answer = 4",
+    "S9.1.6": '''
+def central_part(effective, size):
+    h, w = effective.shape
+    return float(effective[h // 2 - size // 2:h // 2 + size // 2, w // 2 - size // 2:w // 2 + size // 2].sum()
+                 / effective.sum())
+''',
     "S9.2.1": "answer = 1 / 8",
     "S9.2.2": "answer = 114",
     "S9.2.3": '''
@@ -172,6 +178,7 @@ def widest(channels, budget):
 ''',
     "S9.3.4": "answer = 'C1'",
     "S9.3.5": "answer = 'because few channels would lose too much'",
+    "S9.3.6": "answer = (32 * 80 + 9 * 80 + 80 * 32) * 32 * 32",
     "S9.4.1": '''
 def cam(maps, weights):
     return torch.einsum("khw,k->hw", maps, weights).clamp(min=0)
@@ -348,6 +355,8 @@ WRONG = {
     "S9.1.3": [lambda dilations: 1 + 2 * sum(dilations), lambda dilations: 3 ** len(dilations), lambda dilations: 1],
     "S9.1.4": [(1, 2, 4, 8), (1.9, 2.2, 3.1, 9.5), (3, 4, 2, 6), (1, 1, 4, 9), (1, 2, 4), (0, 1, 6, 8), 15],
     "S9.1.5": [2, 1, 16, 9],
+    "S9.1.6": [lambda effective, size: effective[:size, :size].sum() / effective.sum(),
+               lambda effective, size: effective[-size:, -size:].mean()],
     "S9.2.1": [1 / 2, 7 / 8, 1 / 6],
     "S9.2.2": [0.4465, 113, 113.8575, 0],
     "S9.2.3": [lambda images, chosen: images.flip(3), lambda images, chosen: images,
@@ -361,6 +370,7 @@ WRONG = {
     "S9.3.3": [lambda channels, budget: budget // (2 * channels), lambda channels, budget: budget / channels],
     "S9.3.4": ["C2", "C3", "C4", "all"],
     "S9.3.5": ["to save time", "because the norm has done it"],
+    "S9.3.6": [5_840, 5_242_880, 11_960_320],
     "S9.4.1": [lambda maps, weights: (weights[:, None, None] * maps).sum(0), lambda maps, weights: maps.sum(0).relu(),
                lambda maps, weights: maps[0], lambda maps, weights: (weights[:, None, None] * maps).relu().sum(0)],
     "S9.4.2": [0.9946, 0.54, 100, 95],

@@ -216,6 +216,19 @@ def test_a_diagram_shows_every_block():
     assert png_size(fig) < 150_000
 
 
+def test_a_residual_block_shows_channels_and_the_way_around():
+    ax, = readable(plots.residual_block([("1x1, norm,\nReLU", 160), ("1x1, norm", 40)], 40, "SiLU", times=2)).axes
+    heights = [patch.get_height() for patch in ax.patches if isinstance(patch, plt.Rectangle)]
+    assert heights == pytest.approx([heights[1] / 2, heights[1], heights[1] / 2])  # 40 and 160, by their roots
+    texts = [text for text in ax.texts if text.get_text()]
+    assert words(texts) == ["40", "in", "160", "1x1, norm,\nReLU", "40", "1x1, norm", "the input", "+", "SiLU"]
+    boxes = [text.get_window_extent() for text in texts if text.get_text() != "+"]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert ax.get_title() == "2 times in a row"
+    around, = ax.lines
+    assert around.get_xdata()[0] == 0 and around.get_xdata()[-1] == 3  # from the input to the sum
+
+
 def test_footprints_are_centred_and_counted():
     board = torch.zeros(20, 20)
     board[6:13:2, 6:13:2] = 1.0

@@ -35,6 +35,15 @@ def covers_31(answer):
     return None
 
 
+def central_part(effective, size):
+    top, left = ((length - size) // 2 for length in effective.shape)
+    return effective[top:top + size, left:left + size].sum() / effective.sum()
+
+
+def draw_field(generator):
+    return torch.rand(12, 8, generator=generator), 2 * draw(generator, 1, 3)
+
+
 def flip(images, chosen):
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
@@ -125,6 +134,11 @@ CHECKS = {
         1: "The number of weights stays. Each is used at more positions.",
         16: "Count positions: twice as many rows, twice as many columns.",
     }, otherwise="How many positions have the later maps now, and how many before?"),
+    "S9.1.6": function(central_part, draw_field, {
+        lambda effective, size: effective[:size, :size].sum() / effective.sum(): "That square is in a corner.",
+        lambda effective, size: size * size / effective.numel(): "Not all pixels count equally: add up the values.",
+        lambda effective, size: central_part(effective, size) * effective.sum(): "Divide by the whole field's sum.",
+    }, otherwise="The sum of effective[top:top + size, left:left + size], over that of all."),
     "S9.2.1": number(1 / 8, mistakes={
         1 / 2: "That is after one of them.",
         7 / 8: "Those are changed.",
@@ -179,6 +193,11 @@ CHECKS = {
         "to save time": "ReLU takes next to none.",
         "because the norm has done it": "A norm centres and scales; it sets nothing to 0.",
     }),
+    "S9.3.6": number(5_980_160, mistakes={
+        5_840: "Those are the weights that it saves. Each is used at every position.",
+        11_960_320: "That is what the whole block took before.",
+        5_242_880: "The depthwise 3x3 becomes smaller, too.",
+    }, otherwise="The weights that go, times the positions."),
     "S9.4.1": function(class_activation_map, draw_maps, {
         lambda maps, weights: (weights[:, None, None] * maps).sum(0): "Evidence against the class counts 0.",
         lambda maps, weights: (weights[:, None, None] * maps).relu().sum(0): "Add up all channels first. What is left "
