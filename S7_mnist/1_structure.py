@@ -201,7 +201,13 @@ print("28 x 28 pixels become", tuple(convolve(x, weight).shape[2:]))
 # size, and a *stride* $s$ moves the window by more than one pixel at a time:
 #
 # $$H_{out} = \left\lfloor \frac{H + 2p - k}{s} \right\rfloor + 1$$
-#
+
+# %%
+for height, k, p, s in ((28, 3, 0, 1), (28, 3, 1, 1), (28, 5, 2, 2), (27, 2, 0, 2)):
+    out = nn.Conv2d(1, 1, k, stride=s, padding=p)(torch.zeros(1, 1, height, height)).shape[2]
+    assert out == (height + 2 * p - k) // s + 1
+
+# %% [markdown]
 # What such weights can find is seen best with weights made by hand. Change them and run the cell again.
 
 # %%
@@ -354,7 +360,6 @@ tables.block_table(skeleton(), shape)
 # %%
 tables.full_table(skeleton(), shape)
 
-
 # %% [markdown]
 # ## The training loop
 #
@@ -362,7 +367,19 @@ tables.full_table(skeleton(), shape)
 # the loss, let autograd find its gradient for every weight, and move the weights a small step against it. The loss is
 # the cross-entropy: with logits $z$ and the true class $t$,
 #
-# $$L = -\log \frac{e^{z_t}}{\sum_k e^{z_k}}$$
+# $$L = -\log \frac{e^{z_t}}{\sum_k e^{z_k}} = \log \sum_k e^{z_k} - z_t$$
+
+# %%
+z, t = torch.randn(8, 10), torch.randint(10, (8,))
+by_hand = (z.exp().sum(1).log() - z[torch.arange(8), t]).mean()  # of eight images
+assert torch.allclose(by_hand, F.cross_entropy(z, t))
+
+
+# %% [markdown]
+# The step is that of SGD with **momentum**. It doesn't follow the gradient $g$ of one batch alone, but a running sum
+# $v$, in which earlier gradients count less and less ($\eta$ is the learning rate):
+#
+# $$v \leftarrow 0.9 \, v + g \qquad w \leftarrow w - \eta \, v$$
 
 # %%
 def train(model, batches, optimizer):
@@ -461,9 +478,9 @@ plots.misclassified(test_set.images, mistakes, test_set.classes)
 # structure spends stands in the convolutions between 64 and 128 channels, because the cost grows with the product of
 # the two. And its last convolution has a weight for each position, where an average needs none.
 #
-# The band of the skeleton is wide for a reason: one of its runs still guesses after the last epoch. In a narrow network
-# without a normalization layer the signal can all but vanish on its way, and then nothing is learned for a long time.
-# Another seed, and it works. The next notebook looks at this closely.
+# The band of the skeleton is wide for a reason: one of its runs still guesses after the last epoch. In a deep network
+# without a norm, and with PyTorch's initial weights, the signal can all but vanish on its way, and then nothing is
+# learned for a long time. Another seed, and it works. The next notebook looks at this closely.
 #
 # The skeleton is still more than twice the budget. The next notebook cuts it down, and brings it closer to the goal at
 # the same time.

@@ -54,6 +54,7 @@ from common.claims import better, undecided
 from common.exercises import check
 from common.layers import Dropout, Network
 from common.models import s7
+from common.results import published_summary
 from common.targets import Target
 from common.training import Recipe
 
@@ -174,6 +175,7 @@ def normalize_batch(x, scale, shift, eps=1e-5):
 
 x = 3 + 5 * torch.randn(128, 16, 12, 12)
 norm = nn.BatchNorm2d(16).train()
+nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)  # at 1 and 0 they would change nothing
 assert torch.allclose(normalize_batch(x, norm.weight, norm.bias), norm(x), atol=1e-4)
 
 running = 0.9 * torch.zeros(16) + 0.1 * x.mean((0, 2, 3))  # momentum 0.1, from 0
@@ -220,8 +222,9 @@ plots.block_by_block({name: gradients for name, (_, gradients) in seen.items()},
 
 # %% [markdown]
 # Without a norm the outputs shrink by a factor at each block, and the gradients are small: hardly anything moves at
-# first. With batch norm every block hands on values of the same size, whatever the weights are, and the gradients are
-# large enough to learn from in every block.
+# first. (The factor comes from PyTorch's initial weights, which leave about $\sqrt{1/6} = 0.41$ of the size after a
+# convolution and its ReLU. S8.1 tries others, which keep it.) With batch norm every block hands on values of the same
+# size, whatever the weights are, and the gradients are large enough to learn from in every block.
 
 # %% [markdown]
 # ## Dropout
@@ -271,6 +274,10 @@ four = {tables.title(summary): summary for summary in (without, with_dropout, wi
 plots.curves(four, target=goal.limit)
 
 # %%
+if preset == "quick":  # whose schedule is short; from here on the text speaks of the published runs
+    four = {name: published_summary("S7_mnist/2_regularization", name.replace(" ", "_")) for name in four}
+    without, with_dropout, with_norm, with_both = four.values()
+    few_images = published_summary("S7_mnist/2_regularization", "few_images")
 tables.gap_table(list(four.values()))
 
 # %% [markdown]
@@ -382,6 +389,9 @@ few_dropout_result, _ = run.train_or_read("few_images_dropout", regularized, few
 # %%
 with_l1, with_l2, few_l2, few_dropout = (
     run.over_seeds(result) for result in (l1_result, l2_result, few_l2_result, few_dropout_result))
+if preset == "quick":
+    with_l1, with_l2, few_l2, few_dropout = (published_summary("S7_mnist/2_regularization", name)
+                                             for name in ("l1", "l2", "few_images_l2", "few_images_dropout"))
 tables.gap_table([with_norm, with_l1, with_l2, with_both, few_images, few_l2, few_dropout])
 
 # %%
@@ -433,13 +443,15 @@ spent_early = run.over_seeds(early_result)
 plots.curves({"batch norm (spent late)": with_norm, "early": spent_early}, target=goal.limit)
 
 # %%
+if preset == "quick":
+    spent_early = published_summary("S7_mnist/2_regularization", "early")
 Markdown(tables.difference_table([(with_norm, spent_early)]))
 
 # %% [markdown]
 # ### Analysis
 #
-# These seeds can't tell the two apart, and spending early takes more arithmetic. So under a budget of
-# parameters, too, there is no reason to spend them where maps are large.
+# These seeds can't tell the two apart, and spending early takes more arithmetic. So nothing measured here speaks for
+# spending parameters where maps are large, and the arithmetic speaks against it.
 
 # %%
 run.claims(
@@ -469,7 +481,8 @@ share = goal.limit / 100
 print(f"standard error of {goal.limit} %: {100 * (share * (1 - share) / len(test_set.labels)) ** 0.5:.2f} points")
 
 # %% [markdown]
-# Two networks are tested on the same images, so their difference is surer than each number by itself.
+# Two networks are tested on the same images. What is hard for both cancels, so their difference is surer than it would
+# be on two separate test sets.
 #
 # ## Exercises
 #
@@ -570,6 +583,24 @@ check("S7.2.5", drop)
 # ```
 #
 # Because the scale is right in training, nothing is left to do in evaluation.
+# </details>
+#
+# **6.** The data give a weight no gradient, and there is no momentum. SGD with a learning rate of 0.1 takes 1,000 steps
+# with L2, $\lambda = 0.01$. Which part of the weight is left, from 0 to 1?
+
+# %% tags=["exercise"]
+part_left = ...
+check("S7.2.6", part_left)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# ```python
+# part_left = (1 - 0.1 * 0.01) ** 1000
+# ```
+#
+# A bit more than a third, of a large weight and of a small one. L1 takes the same amount from each: 0.001 a step, so a
+# weight of 0.5 would be 0 after 500 steps.
 # </details>
 #
 # ## References

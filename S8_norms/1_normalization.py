@@ -360,11 +360,11 @@ plots.differences(differences(with_sgd), "difference in test accuracy after two 
 # %% [markdown]
 # ### Analysis
 #
-# Every run with a norm is ahead of every run without, and those with batch norm are far ahead of all: batch norm is
-# further ahead of group norm than group norm is of none. Between group and layer norm there is little. How sure is
-# that? For batch and layer norm against none the interval excludes 0; for group norm three seeds leave a wide one that
-# doesn't. The claims are of another kind here: each run of the one is ahead of each run of the other. By chance, three
-# against three do that once in twenty times.
+# Every run with a norm is ahead of every run without, and those with batch norm are far ahead of all: batch norm's lead
+# over group norm is larger than group norm's lead over no norm. Between group and layer norm there is little. How sure
+# is that? For batch and layer norm against none the interval excludes 0; for group norm three seeds leave a wide one
+# that doesn't. The claims are of another kind here: each run of the one is ahead of each run of the other. By chance,
+# three against three do that once in twenty times.
 #
 # And a part of the gap to the network without a norm may be due to biases, which it doesn't have, and the others have
 # as shifts.
@@ -394,7 +394,8 @@ run.claims(
 #
 # Is that lead batch norm's, or is it what SGD makes of it? Try another optimizer. **Muon** makes its steps equally long
 # in all directions of a weight matrix; S8.3 explains it. Here it matters only that it learns faster. It has a peak rate
-# of its own, chosen in the same way, for each norm.
+# of its own, chosen in the same way, for each norm. (Batch norm is best at the largest peak that was tried. A still
+# larger one may be better.)
 
 # %%
 table_of_peaks("Muon, ", "no norm, He's initial weights", *names.values())
@@ -484,7 +485,8 @@ Markdown(tables.markdown(
 # Group and layer norm compute the same in both modes: nothing happens. Batch norm loses, and the more the smaller the
 # batch; with 128, as in training, hardly anything. Why? Now an image's output depends on its random neighbours, and the
 # network was never trained for the means of so few of them. With a single image batch norm normalizes each map by
-# itself and takes away how strong a channel is in the image: what is left is a guess.
+# itself, and the network does no better than a guess. (A network that is trained in that way can do far
+# better: see instance norm below. So what fails is the mismatch.)
 
 # %%
 run.claims(
@@ -637,7 +639,7 @@ plots.against({"group norm": {number: spread(summary) for number, summary in gro
 # %% [markdown]
 # ### Analysis
 #
-# From one group to eight there is little to choose. Instance norm, where each map is normalized by itself, is the
+# From one group to eight the number hardly matters. Instance norm, where each map is normalized by itself, is the
 # worst, at a rate that was chosen for another. A likely reason: it wipes out how strong a channel is in an image, and
 # that says something about what the image shows. So group norm has one more number to choose, but any small one will
 # do. (Wu and He found the best with 32 groups in networks of up to 2,048 channels, or with 16 channels a group.)
@@ -683,8 +685,8 @@ Markdown(tables.difference_table([(positions, found["layer norm"])]))
 
 # %% [markdown]
 # In this network normalizing each position by itself is worse than normalizing the whole map. A likely reason: it takes
-# away how strong an edge is at one place compared with another. In a transformer, where positions are words, that is no
-# loss.
+# away how strong an edge is at one place compared with another. But ConvNeXt does well with it on images, so this may
+# be a matter of this network.
 
 # %%
 run.claims(

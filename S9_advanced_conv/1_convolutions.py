@@ -15,9 +15,12 @@
 # **You will learn** what a stride, a dilation, groups and a depthwise separable convolution change: what an output
 # pixel sees, how many weights that takes, and what it costs in multiplications and in seconds, which isn't the same.
 #
-# **You need** S7.1: convolution, receptive field, multiply-accumulates. The assignment of this session: CIFAR-10
-# without max-pooling, with fewer than 200,000 parameters, a depthwise separable and a dilated convolution, and a
-# receptive field of more than 44 pixels.
+# **You need** S7.1 for convolution, receptive field and multiply-accumulates, and S8.3 for separable convolutions,
+# which are taken apart here.
+#
+# **The assignment** of this session: at least 85 % on CIFAR-10 with fewer than 200,000 parameters, in four stages C1 to
+# C4 without max-pooling, with a depthwise separable and a dilated convolution, a receptive field of more than 44
+# pixels, global average pooling, a linear layer, and three transforms of albumentations.
 #
 # **It takes** a minute of computing on two CPU cores. Nothing is trained here.
 #
@@ -91,8 +94,8 @@ torch.testing.assert_close(by_hand, by_library(x))
 #
 # $$\frac{9 I + I O}{9 I O} = \frac{1}{O} + \frac{1}{9}$$
 #
-# The number of inputs cancels out. The second term is the 1x1 convolution, a ninth of the 3x3, and stays; the first one
-# is the depthwise part and vanishes as channels increase. How many times fewer weights do you expect at 512 channels?
+# The number of inputs cancels out. The second term, a ninth, comes from the 1x1 convolution and stays; the first one is
+# the depthwise part and vanishes as channels increase. How many times fewer weights do you expect at 512 channels?
 #
 # Between the plain and the depthwise convolution lies the one with $g$ **groups**: it mixes the channels of each group
 # only, and has $9 I O / g$ weights. With as many groups as channels, in and out, it is depthwise. Two groups are two
@@ -111,13 +114,15 @@ def share(layer, n):
     return anatomy.count_parameters(layer) / (9 * n * n)
 
 
-separable = {n: share(nn.Sequential(nn.Conv2d(n, n, 3, groups=n, bias=False), nn.Conv2d(n, n, 1, bias=False)), n)
-             for n in channels}
-shares = {"depthwise separable": separable,
-          **{f"{groups} groups": {n: share(nn.Conv2d(n, n, 3, groups=groups, bias=False), n) for n in channels}
-             for groups in (2, 4, 8)}}
-plots.against({name: {n: [100 * part] for n, part in found.items()} for name, found in shares.items()},
-              "channels, in and out", "weights, % of a plain 3x3", lines={"1/9": dict.fromkeys(channels, 100 / 9)})
+separable, shares = {}, {"depthwise separable": {}, "2 groups": {}, "4 groups": {}, "8 groups": {}}
+for n in channels:
+    depthwise_filters, mix = nn.Conv2d(n, n, 3, groups=n, bias=False), nn.Conv2d(n, n, 1, bias=False)
+    separable[n] = share(nn.Sequential(depthwise_filters, mix), n)
+    shares["depthwise separable"][n] = [100 * separable[n]]
+    for groups in (2, 4, 8):
+        shares[f"{groups} groups"][n] = [100 * share(nn.Conv2d(n, n, 3, groups=groups, bias=False), n)]
+plots.against(shares, "channels, in and out", "weights, % of a plain 3x3",
+              lines={"1/9": dict.fromkeys(channels, 100 / 9)})
 
 # %% [markdown]
 # The separable convolution soon comes close to a ninth (at 512 channels it has 8.8 times fewer weights than the plain
@@ -126,10 +131,10 @@ plots.against({name: {n: [100 * part] for n, part in found.items()} for name, fo
 #
 # ## What they cost
 #
-# All make 64 channels of 32, from a map of 32 x 32 pixels. A 3x3 convolution has $9 \cdot 32$ weights for each of its
-# 64 outputs, and uses each weight once for every output pixel. A **stride** of 2 leaves out every other row and column
-# of the output. A **dilation** of 2 moves the nine weights apart and leaves a gap of one pixel between neighbours: it
-# is a 5x5 convolution, most of whose weights are 0 and never multiplied.
+# Each layer below turns 32 channels into 64, on a map of 32 x 32 pixels. A 3x3 convolution has $9 \cdot 32$ weights for
+# each of its 64 outputs, and uses each weight once for every output pixel. A **stride** of 2 leaves out every other row
+# and column of the output. A **dilation** of 2 moves the nine weights apart and leaves a gap of one pixel between
+# neighbours: it is a 5x5 convolution, most of whose weights are 0 and never multiplied.
 
 # %%
 weights = torch.randn(8, 4, 3, 3)
@@ -163,13 +168,14 @@ convolutions = {
 }
 
 
-def step(layer):
+def step(layer, images):
     layer(images).sum().backward()
 
 
+# channels_last: each pixel's channels side by side in memory, which most layers compute faster
 images = torch.randn(64, *shape, device=device).to(memory_format=torch.channels_last).requires_grad_()
 macs = {name: anatomy.multiply_accumulates(layer, shape) for name, layer in convolutions.items()}
-times = timing.milliseconds({name: partial(step, layer.to(device, memory_format=torch.channels_last))
+times = timing.milliseconds({name: partial(step, layer.to(device, memory_format=torch.channels_last), images)
                              for name, layer in convolutions.items()}, seconds=0.1 if preset == "smoke" else 1)
 head = "convolution | parameters | multiply-accumulates | % of the 3x3's | milliseconds a step | % of the 3x3's time"
 Markdown(tables.markdown(head, [
@@ -179,10 +185,10 @@ Markdown(tables.markdown(head, [
 # %% [markdown]
 # Divide 100 % by a share, and you have how many times cheaper or faster a layer is. Eight groups and the separable
 # convolution both multiply about an eighth as often as the 3x3, and neither is eight times faster. The maps have to be
-# read and written, whatever is multiplied. And it matters how well a library computes a kind of layer: large matrices
-# suit it best. So of these two, which multiply about as often, one takes much longer. A count of multiplications shows
-# none of that. **Measure seconds before you call a network fast.** Parameters are another matter: they are what this
-# session counts.
+# read and written, whatever is multiplied. And it matters how well a library computes a kind of layer. Eight groups
+# take much longer than the separable convolution, although they multiply slightly less. A count of multiplications
+# shows none of that. **Measure seconds before you call a network fast.** Parameters are another matter: they are what
+# this session counts.
 
 # %%
 run.claims(
@@ -266,17 +272,16 @@ def field(layers):
     return size
 
 
-def stack(*layers: dict) -> nn.Sequential:
-    """3x3 convolutions of one channel; each of `layers` says what is special about one."""
-    return nn.Sequential(*(nn.Conv2d(1, 1, 3, **{"padding": options.get("dilation", 1), "bias": False, **options})
-                           for options in layers))
+def conv(stride=1, dilation=1):
+    """A 3x3 convolution of one channel."""
+    return nn.Conv2d(1, 1, 3, stride, padding=dilation, dilation=dilation, bias=False)
 
 
 stacks = {
-    "3x3": stack({}, {}, {}, {}),
-    "dilation 2 in every layer": stack(*[{"dilation": 2}] * 4),
-    "dilations 1, 2, 4, 8": stack(*({"dilation": d} for d in (1, 2, 4, 8))),
-    "stride 2 in every layer": stack(*[{"stride": 2}] * 4),
+    "3x3": nn.Sequential(*(conv() for _ in range(4))),
+    "dilation 2 in every layer": nn.Sequential(*(conv(dilation=2) for _ in range(4))),
+    "dilations 1, 2, 4, 8": nn.Sequential(*(conv(dilation=d) for d in (1, 2, 4, 8))),
+    "stride 2 in every layer": nn.Sequential(*(conv(stride=2) for _ in range(4))),
     "1x1": nn.Sequential(*(nn.Conv2d(1, 1, 1, bias=False) for _ in range(4))),
 }
 fields = {name: receptive_field(layers, (1, 64, 64)) for name, layers in stacks.items()}
@@ -298,7 +303,7 @@ tables.receptive_field_table(fields["dilations 1, 2, 4, 8"])
 # (Wang et al., 2018).
 
 # %%
-boards = {f"dilations {', '.join(map(str, dilations))}": stack(*({"dilation": d} for d in dilations))
+boards = {f"dilations {', '.join(map(str, dilations))}": nn.Sequential(*(conv(dilation=d) for d in dilations))
           for dilations in ((1, 1, 1), (2, 2, 2), (1, 2, 3))}
 footprints = {name: window(layers, (1, 64, 64)) for name, layers in boards.items()}
 plots.footprints(footprints, size=15)
@@ -331,10 +336,10 @@ run.claims(
 # \left| \frac{\partial \sum_k A_k^{(n)}(p, q)}{\partial x^{(n)}_c(h, w)} \right|$$
 #
 # Take the last map of C3 in the network of S9.4: a position there can see 51 x 51 pixels, more than the image has. (C1
-# to C4 are the network's four blocks; S9.4 has the table. C3 ends with the ninth module of the `nn.Sequential`, for the
+# to C4 are the network's four stages; S9.4 has the table. C3 ends with the ninth module of the `nn.Sequential`, for the
 # first convolution, its norm and its activation are three.) For comparison, three networks that aren't trained. Their
-# norms must know the mean and the variance of real images, or they wouldn't normalize: one pass in training mode
-# measures both. Where will most of the gradient be? And does a trained network look further than these, or less far?
+# batch norms first need the mean and the variance of real images; one pass in training mode records them. Where will
+# most of the gradient be? And does a trained network look further than these, or less far?
 
 # %%
 test_set = data.load("cifar10")[1]
@@ -383,11 +388,12 @@ Markdown(tables.markdown("network | pixels that hold half of the gradient | of t
     (name, pixels, f"{pixels / 1024:.0%}") for name, pixels in half.items()], "lrr"))
 
 # %% [markdown]
-# Before training about a fifth of the image holds half of the gradient: many ways lead through the network to the
-# central pixels, and few to the outer ones. In the trained network it is a quarter; this one looks a little further.
-# (One trained network: another seed might look less far.) Were all pixels equal it would take half of the image, 512
-# pixels. So the receptive field above 44 that the assignment asks for says what a position *can* see, and little about
-# what it looks at.
+# Before training about a fifth of the image holds half of the gradient. (Luo et al. give the reason: many ways lead
+# through the network to the central pixels, and few to the outer ones.) In the trained network the bright core is
+# smaller, but the dim surroundings hold more: half of the gradient takes a quarter of the image. By this measure it
+# looks a little further. (One trained network: another seed might look less far.) Were all pixels equal it would take
+# half of the image, 512 pixels. So the receptive field above 44 that the assignment asks for says what a position *can*
+# see, and little about what it looks at.
 
 # %%
 run.claims(
@@ -401,7 +407,8 @@ run.claims(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** From how many outputs on does a separable convolution have at least eight times fewer weights than a plain 3x3?
+# **1.** What is the smallest number of output channels with which a separable convolution has at least eight times
+# fewer weights than a plain 3x3?
 
 # %% tags=["exercise"]
 outputs_needed = ...
@@ -460,7 +467,7 @@ check("S9.1.3", pixels_in_a_row)
 # </details>
 #
 # **4.** Dilations of 1, 2, 4, 8 see 31 pixels of a row, without a gap. Find another set of four different dilations
-# that does. (It may share numbers with this one. Your function of exercise 3 can try sets for you.)
+# that sees exactly these 31. (It may share numbers with this one. Your function of exercise 3 can try sets for you.)
 
 # %% tags=["exercise"]
 four_dilations = ...
@@ -493,11 +500,12 @@ check("S9.1.5", times_as_many)
 # times_as_many = 4
 # ```
 #
-# Their maps are twice as high and twice as wide. S9.4 counts that for a whole network.
+# Their maps are twice as high and twice as wide. S9.4 counts it for a whole network, whose first dilated layer is the
+# one that had the stride.
 # </details>
 #
-# **6.** `effective` (H, W) is an effective receptive field. Write which part of it, from 0 to 1, the square of `size` x
-# `size` pixels in the middle holds. All three numbers are even.
+# **6.** Write a function that returns which fraction of an effective receptive field `effective` (H, W) is inside the
+# central square of `size` x `size` pixels. H, W and `size` are even.
 
 # %% tags=["exercise"]
 def central_part(effective, size):

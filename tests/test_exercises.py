@@ -69,6 +69,7 @@ def evaluate_norm(x, mean, variance, scale, shift, eps=1e-5):
 def dropout(x, mask, p):
     return x * mask / (1 - p)
 ''',
+    "S7.2.6": "answer = (1 - 0.1 * 0.01) ** 1000",
     "S7.3.1": "answer = '6 and 9'",
     "S7.3.2": "answer = 0.3 * 100 / 200",
     "S7.3.3": "answer = 346",
@@ -313,6 +314,7 @@ WRONG = {
                lambda x, m, v, a, b, eps: (x - m) / v],
     "S7.2.5": [lambda x, mask, p: x * mask, lambda x, mask, p: F.dropout(x, p), lambda x, mask, p: x[mask.bool()],
                lambda x, mask, p: x.mul_(mask).div_(1 - p)],
+    "S7.2.6": [0, 0.999, 1 - 0.999 ** 1000, 0.99 ** 1000],
     "S7.3.1": ["1 and 7", "0 and 8", "2 and 5", "9"],
     "S7.3.2": [0.3, 0.03, 200, 0.2, 15],
     "S7.3.3": [250, 500, 1000],

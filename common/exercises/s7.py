@@ -139,6 +139,12 @@ CHECKS = {
         lambda x, mask, p: x * mask / p: "`p` is the part that is dropped. Which part is kept?",
         lambda x, mask, p: x * (1 - mask) / (1 - p): "The mask is 1 where a value is kept.",
     }, otherwise="Zero where the mask is 0; elsewhere the value, scaled so that the mean stays."),
+    "S7.2.6": number(0.999 ** 1000, tolerance=0.001, mistakes={
+        0: "That would be L1. L2 takes a part of what is left.",
+        0.99 ** 1000: "A step is the learning rate times the gradient, and the gradient is 0.01 times the weight.",
+        0.999: "That is after one step.",
+        1 - 0.999 ** 1000: "That part is gone.",
+    }, otherwise="Each step leaves the same part of the weight: 1 minus the learning rate times lambda."),
     "S7.3.1": choice("6 and 9", {
         "0 and 8": "Turned by half a circle, each of them reads as itself: its label stays right.",
         "1 and 7": "Turn both by half a circle: does one of them read as the other?",
