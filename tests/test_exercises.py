@@ -192,6 +192,7 @@ def difference(ours, theirs):
     pairs = [one - other for seed, one in ours for again, other in theirs if seed == again]
     return sum(pairs) / len(pairs)
 ''',
+    "S9.4.6": "answer = 'nothing'",
     "S9.5.1": "answer = (50_000 / 190_000) ** 0.5",
     "S9.5.2": '''
 import math
@@ -382,6 +383,7 @@ WRONG = {
                lambda ours, theirs: sum(a - b for (_, a), (_, b) in zip(ours, theirs, strict=True)) / len(ours),
                lambda ours, theirs: sum(a - dict(theirs)[seed] for seed, a in ours if seed in dict(theirs)) / 4,
                lambda ours, theirs: 0.0],
+    "S9.4.6": ["it helps", "it hurts"],
     "S9.5.1": [50 / 190, (190 / 50) ** 0.5, 0.487, 1],
     "S9.5.2": [lambda epochs: 14 - 4 * (epochs - 10) / 30, lambda epochs: 140 / epochs, lambda epochs: 10,
                lambda epochs: 14 * (10 / 14) ** ((epochs - 10) / 30)],

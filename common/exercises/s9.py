@@ -232,6 +232,10 @@ CHECKS = {
         sum_of_differences: "Divide by the number of pairs.",
         lambda ours, theirs: sum_of_differences(ours, theirs) / len(ours): "There are fewer pairs than runs.",
     }, otherwise="Take the seeds that both have, and the mean of the differences."),
+    "S9.4.6": choice("nothing", {
+        "it helps": "Half of the epochs may have cost all of it.",
+        "it hurts": "How many things differ between the two?",
+    }),
     "S9.5.1": number((50_000 / 190_000) ** 0.5, tolerance=0.015, mistakes={
         50_000 / 190_000: "That is for parameters. They go with inputs times outputs, and both get fewer.",
         (190_000 / 50_000) ** 0.5: "Upside down: the channels get fewer.",
