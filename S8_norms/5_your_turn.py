@@ -126,8 +126,9 @@ tables.block_table(my_network(nn.BatchNorm2d), tuple(train_set.images.shape[1:])
 # %% [markdown]
 # ## 5. Training
 #
-# A network over budget isn't trained: the budget is the game. Change the network, the recipe or the seed, and it is
-# trained and kept under the next free name; run the cell again without a change, and the result is read.
+# A network over budget isn't trained: the budget is the game. Change the network or the recipe, and it is trained
+# and kept under the next free name. Another seed is kept under the same name, and the tables then show the mean. Run
+# the cell again without a change, and the result is read.
 
 # %%
 mine = {}
@@ -153,8 +154,8 @@ your_turn.compare(run)
 # %% [markdown]
 # A dot of the course is a mean over several seeds, and yours is one run: before you call a small difference real, train
 # both with `seed` 1 and 2 as well. And choosing the best of many tries by its test accuracy flatters it. For a fair
-# number set `validation=5000` in the recipe and choose by `validation_accuracy`, which each result's `curve` then has;
-# the test accuracy of the one that you chose is the number to report.
+# number set `validation=5000` in the recipe and choose by the held-out accuracy, which the table then shows; the test
+# accuracy of the one that you chose is the number to report.
 #
 # ## What to try
 #

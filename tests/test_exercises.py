@@ -396,7 +396,9 @@ WRONG = {
                lambda: solve(SEES_FAR_WITH_FEW.replace("groups=inputs, ", ""))(),
                lambda: solve(SEES_FAR_WITH_FEW.replace("dilation=2", "dilation=1").replace(
                    "outputs, 1,", "outputs, 1, dilation=2,"))(),
-               lambda: solve(SEES_FAR_WITH_FEW.replace("stride=2", "stride=1"))()],
+               lambda: solve(SEES_FAR_WITH_FEW.replace("stride=2", "stride=1"))(),
+               lambda: solve(SEES_FAR_WITH_FEW.replace("nn.Flatten(), nn.Linear(90, 10)",
+                                                       "nn.Conv2d(90, 10, 1), nn.Flatten()"))()],
 }
 
 

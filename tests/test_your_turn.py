@@ -157,10 +157,11 @@ def test_the_table_of_tries(run):
         result = your_turn.train(run, lambda channels=channels: plain(channels), RECIPE, DATA)
         accuracies[tables.title(result)] = result["accuracy"]
         os.utime(result["path"], (k, k))
-    rows = your_turn.tries(run).data.splitlines()[2:5]
-    assert [row.split("|")[1].strip().removesuffix(" (best)") for row in rows] == list(accuracies)
-    best, = [row for row in rows if "(best)" in row]
-    assert f"{max(accuracies.values()):.2f}" in best
+    held_out = your_turn.train(run, plain, dataclasses.replace(RECIPE, validation=20), DATA)
+    rows = [[cell.strip() for cell in row.split("|")] for row in your_turn.tries(run).data.splitlines()[2:6]]
+    assert [row[1] for row in rows] == [*accuracies, tables.title(held_out)]
+    assert [row[5] for row in rows[:3]] == [f"{accuracy:.2f}" for accuracy in accuracies.values()]
+    assert [row[4] for row in rows] == ["", "", "", f"{held_out['curve'][-1]['validation_accuracy']:.2f}"]
 
 
 def test_ctrl_c_goes_through(run, monkeypatch):

@@ -104,6 +104,10 @@ def judge_tiny(model):
     kinds = layer_kinds(model)
     if missing := [kind for kind in ("depthwise", "dilated") if not kinds[kind]]:
         return f"It has no {missing[0]} convolution."
+    if not kinds["global_pools"] or not kinds["linear"]:
+        return "It should end with a global average and a linear layer."
+    if not kinds["global_pools"] or not kinds["linear"]:
+        return "It should end with a global average and a linear layer."
     if kinds["max_pools"]:
         return "It has a max-pool: let a convolution have a stride."
     if (field := field_before_average(model, (3, 32, 32))) <= 44:
