@@ -254,11 +254,10 @@ Markdown(tables.markdown("network | parameters | multiply-accumulates | minutes 
 
 # %% [markdown]
 # Theirs is ahead with each seed, but by so different amounts that the interval includes 0. Three pairs can't decide.
-# They don't show that ours is better, at any rate: its higher accuracy (91.6 against 88.5 %) may belong to the longer
-# schedule and the weaker transforms. Theirs takes nearly twice as long, though it multiplies little more: norms and
-# ReLUs of 160 channels at 32 x 32 positions take time and no multiplications (S9.3). In the time of its four epochs
-# ours could have nearly eight. Which is better then, or when both have 25 epochs, wasn't tried. Four epochs can't say
-# it (exercise 3).
+# They don't show that ours is better, at any rate: its higher accuracy in the README may belong to the longer schedule
+# and the weaker transforms. Theirs takes nearly twice as long, though it multiplies little more: norms and ReLUs of 160
+# channels at 32 x 32 positions take time and no multiplications (S9.3). In the time of its four epochs ours could have
+# nearly eight. Which is better then, or when both have 25 epochs, wasn't tried. Four epochs can't say it (exercise 3).
 
 # %%
 theirs, shorter = published["inverted_bottlenecks_short"], published["ours_short"]
