@@ -9,8 +9,9 @@ import torch
 from test_checkpoint import Crafted
 from torch import nn
 
+import hubconf
+from common import anatomy, results
 from common import pretrained as module
-from common import results
 from common.data import find, load
 from common.files import ROOT
 from common.models import s7
@@ -38,6 +39,11 @@ def test_hub_gives_networks_with_their_published_accuracy():
         network = torch.hub.load(str(ROOT), "s8_ours", source="local", norm=norm)
         assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
     assert torch.hub.load(str(ROOT), "s9_ours", source="local", trained=False).training
+
+
+@pytest.mark.parametrize("make", [hubconf.s7_ours, hubconf.s7_smallest, hubconf.s8_ours, hubconf.s9_ours])
+def test_hub_says_how_many_parameters_a_network_has(make):
+    assert f"{anatomy.count_parameters(make(trained=False)):,} parameters" in make.__doc__
 
 
 def test_hub_works_from_another_folder(tmp_path):

@@ -63,3 +63,13 @@ def dilated() -> Network:
 def half_size() -> Network:
     """Our own network with 0.7 times its channels: 97,558 parameters."""
     return four_blocks((24, 88, 112, 156), stride=2)
+
+
+def quarter_size() -> Network:
+    """Our own network with 0.48 times its channels: 47,962 parameters."""
+    return four_blocks((16, 60, 76, 108), stride=2)
+
+
+def eighth_size() -> Network:
+    """Our own network with a third of its channels: 24,206 parameters."""
+    return four_blocks((12, 44, 52, 72), stride=2)
