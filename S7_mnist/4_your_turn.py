@@ -14,8 +14,12 @@
 #
 # Now you design the network. It has to stay within the session's budget and should reach its target. The one below
 # stays within the budget and misses the target: change it, look at the verdict, train it, and see where it stands
-# beside the networks of the course. You need what notebooks S7.1 to S7.3 have shown, and a GPU helps: in Colab, choose
-# one under Runtime, Change runtime type.
+# beside the networks of the course.
+#
+# **You need** what notebooks S7.1 to S7.3 have shown.
+#
+# **It takes** as long as you train: the verdict says how many seconds an epoch has on your machine. A GPU helps: in
+# Colab, choose one under Runtime, Change runtime type.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
 # @title Set-up: find the course, or fetch it where only this notebook is

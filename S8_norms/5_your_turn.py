@@ -14,7 +14,11 @@
 #
 # Now you design the network: one that stays within the session's budget and reaches its target with each of the three
 # norms. The one below is within the budget and misses the target. Change it, look at the verdict, train it, and see
-# where it stands beside the networks of the course. You need what notebooks S8.1 to S8.4 have shown. A GPU helps: in
+# where it stands beside the networks of the course.
+#
+# **You need** what notebooks S8.1 to S8.4 have shown.
+#
+# **It takes** as long as you train: the verdict says how many seconds an epoch has on your machine. A GPU helps: in
 # Colab, choose one under Runtime, Change runtime type.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}

@@ -151,10 +151,10 @@ torch.testing.assert_close(F.conv2d(x, spread, padding=2), F.conv2d(x, weights, 
 # $$\frac{9 I O}{g} \cdot \frac{H W}{s^2}$$
 #
 # The dilation isn't in it. Multiplications can be counted on paper, but what you wait for is time. So the table has
-# both: the multiplications of one image, forward only, and the time of one step in fp32, forward and back, for 64
-# images on the machine that ran this notebook. (Each layer is timed in five rounds, and the fastest counts: other
-# programs can only make a step slower.) Before you look: the separable convolution multiplies nearly eight times less
-# than the 3x3. How many times faster will it be?
+# both: the multiplications of one image, forward only, and the time of one step, forward and back, for 64 images on the
+# machine that ran this notebook, with numbers of 32 bits (*fp32*). (Each layer is timed in five rounds, and the fastest
+# counts: other programs can only make a step slower.) Before you look: the separable convolution needs about an eighth
+# of the 3x3's multiplications. How many times faster will it be?
 
 # %%
 convolutions = {
@@ -185,10 +185,10 @@ Markdown(tables.markdown(head, [
 # %% [markdown]
 # Divide 100 % by a share, and you have how many times cheaper or faster a layer is. Eight groups and the separable
 # convolution both multiply about an eighth as often as the 3x3, and neither is eight times faster. The maps have to be
-# read and written, whatever is multiplied. And it matters how well a library computes a kind of layer. Eight groups
-# take much longer than the separable convolution, although they multiply slightly less. A count of multiplications
-# shows none of that. **Measure seconds before you call a network fast.** Parameters are another matter: they are what
-# this session counts.
+# read and written, whatever is multiplied. And it matters how well a library computes a kind of layer. On this machine
+# eight groups take much longer than the separable convolution, although they multiply slightly less. A count of
+# multiplications shows none of that. **Measure seconds before you call a network fast.** Parameters are another matter:
+# they are what this session counts.
 
 # %%
 run.claims(
@@ -213,7 +213,8 @@ run.claims(
 #
 # Its **footprint**: the input pixels on which it depends, found by the gradient. (The weights are random: the darker a
 # pixel, the more it counts here.) The square around a footprint is the **window**. The dilated convolution has the
-# window of a 5x5 and looks at nine of its pixels. (A convolution with groups has the footprint of the plain 3x3.)
+# window of a 5x5 and looks at nine of its pixels. (A convolution with groups is left out: it has the footprint of the
+# plain 3x3.)
 
 # %%
 for layer in convolutions.values():
@@ -226,8 +227,8 @@ plots.footprints({name: window(layer, shape) for name, layer in convolutions.ite
 # footprints of two outputs side by side, one blue and one orange; what both see is dark.
 
 # %%
-def sees(layer, row, col):
-    """The input pixels on which the output at (row, col) depends, as a mask."""
+def sees(layer, row, col, shape=shape):
+    """The input pixels on which the output at (row, col) depends, as a mask; `shape` is that of the input."""
     x = torch.ones(1, *shape, requires_grad=True)
     gradient, = torch.autograd.grad(layer(x)[0, :, row, col].sum(), x)
     return gradient[0].abs().sum(0) > 0
@@ -298,25 +299,31 @@ tables.receptive_field_table(fields["dilations 1, 2, 4, 8"])
 # %% [markdown]
 # ## The checkerboard
 #
-# Dilations of 2 on top of each other look at every second pixel only. Each output pixel knows a part of its window, its
-# neighbour knows another part, and the two never meet. With dilations of 1, 2, 3 a stack sees as far and leaves no hole
-# (Wang et al., 2018).
+# Dilations of 2 on top of each other look at every second pixel only, along rows and along columns: at little more
+# than a quarter of their window. The neighbour of an output pixel looks at others: the two have no pixel in common.
+# With dilations of 1, 2, 3 a stack sees as far and leaves no hole (Wang et al., 2018). Nor does one in which a single
+# layer isn't dilated.
 
 # %%
 boards = {f"dilations {', '.join(map(str, dilations))}": nn.Sequential(*(conv(dilation=d) for d in dilations))
-          for dilations in ((1, 1, 1), (2, 2, 2), (1, 2, 3))}
+          for dilations in ((1, 1, 1), (2, 2, 2), (1, 2, 3), (1, 2, 2, 2))}
 footprints = {name: window(layers, (1, 64, 64)) for name, layers in boards.items()}
 plots.footprints(footprints, size=15)
 
 # %%
 seen = {name: (int((found > 0).sum()), receptive_field(boards[name], (1, 64, 64))[-1].rf_out)
         for name, found in footprints.items()}
-Markdown(tables.markdown("three layers | window, pixels | pixels seen | of the window", [
+Markdown(tables.markdown("layers | window, pixels | pixels seen | of the window", [
     (name, f"{width} x {width}", pixels, f"{pixels / width**2:.0%}")
     for name, (pixels, width) in seen.items()], "lrrr"))
 
 # %%
+only_dilated = boards["dilations 2, 2, 2"]
+in_common = sees(only_dilated, 32, 32, (1, 64, 64)) & sees(only_dilated, 32, 33, (1, 64, 64))
 run.claims(
+    ("With dilations of 2, 2, 2 neighbours have no pixel in common.", not in_common.any()),
+    ("One layer that isn't dilated closes all holes.",
+     seen["dilations 1, 2, 2, 2"][0] == seen["dilations 1, 2, 2, 2"][1] ** 2),
     ("Dilations 2, 2, 2 and 1, 2, 3 have a window of the same size.",
      seen["dilations 2, 2, 2"][1] == seen["dilations 1, 2, 3"][1]),
     ("The first sees less than a third of it, the second all of it.",
@@ -325,6 +332,10 @@ run.claims(
 )
 
 # %% [markdown]
+# In a network plain layers usually come first. Then no pixel of the *image* is missed, for each position of the map on
+# which the dilated layers work has already seen its neighbours' pixels. What an output misses is every second position
+# of that *map*.
+#
 # ## What a trained network looks at
 #
 # All that was the *theoretical* receptive field: the pixels that can have an influence. How much influence do they
@@ -335,11 +346,17 @@ run.claims(
 # $$E(h, w) = \frac{1}{N} \sum_{n=1}^{N} \sum_c
 # \left| \frac{\partial \sum_k A_k^{(n)}(p, q)}{\partial x^{(n)}_c(h, w)} \right|$$
 #
-# Take the last map of C3 in the network of S9.4: a position there can see 51 x 51 pixels, more than the image has. (C1
-# to C4 are the network's four stages; S9.4 has the table. C3 ends with the ninth module of the `nn.Sequential`, for the
-# first convolution, its norm and its activation are three.) For comparison, three networks that aren't trained. Their
-# batch norms first need the mean and the variance of real images; one pass in training mode records them. Where will
-# most of the gradient be? And does a trained network look further than these, or less far?
+# Take the network of S9.4. C1 to C4 are its four stages; here are its layers:
+
+# %%
+for number, layer in enumerate(s9.ours(), start=1):
+    print(number, type(layer).__name__, [tuple(p.shape) for p in layer.parameters() if p.dim() > 1] or "")
+
+# %% [markdown]
+# The ninth, a dilated separable convolution of 160 channels, ends C3. A position of its map can see 51 x 51 pixels,
+# more than the image has. For comparison, three networks that aren't trained. Their batch norms first need the mean and
+# the variance of real images; one pass in training mode records them. Where will most of the gradient be? And does a
+# trained network look further than these, or less far?
 
 # %%
 test_set = data.load("cifar10")[1]
@@ -351,7 +368,7 @@ def untrained(seed):
     torch.manual_seed(seed)
     network = s9.ours()
     for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
-        norm.momentum = None  # the mean over all passes; here there is one
+        norm.momentum = None  # record the mean over all passes, so that one pass is enough
     with torch.no_grad():
         network.train()(images)
     return network
@@ -397,6 +414,8 @@ Markdown(tables.markdown("network | pixels that hold half of the gradient | of t
 
 # %%
 run.claims(
+    ("A position of the ninth layer's map can see 51 pixels.",
+     receptive_field(nn.Sequential(*list(s9.ours())[:9]), (3, 32, 32))[-1].rf_out == 51),
     ("Before training half of the gradient comes from about a fifth of the image.",
      all(abs(pixels / 1024 - 1 / 5) < 0.03 for name, pixels in half.items() if name != "trained")),
     ("In the trained network it comes from about a quarter, more than in each of the others.",

@@ -1,20 +1,26 @@
 """A network of the reader's own: a look at it before training, its training, and its place beside the course's."""
 
 import contextlib
+import copy
 import io
 import itertools
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 from torch import nn
+from torch.utils.benchmark import Timer
 
 from common import anatomy, experiment, plots, results, tables, targets
 from common.data import Dataset
 from common.experiment import Experiment
+from common.precision import Precision, choose
 from common.receptive_field import field_before_average
-from common.training import DivergedError, Recipe, try_network
+from common.training import DivergedError, Recipe, make_batches, try_network
 
 Data = tuple[Dataset, Dataset]
 
@@ -28,9 +34,11 @@ def verdict(run: Experiment, make_network, recipe: Recipe, data: Data) -> Markdo
         network, known = look(run, make_network, recipe, data)
         shape = tuple(data[0].images.shape[1:])
         work, field = anatomy.multiply_accumulates(network, shape), find_field(network, shape)
+        seconds = seconds_of_an_epoch(network, recipe, data[0])
     except Exception as error:  # a reader's network may do anything
         return Markdown(f"✗ {explain(error)}")
     rows = [("multiply-accumulates an image", tables.number(work), "", ""),
+            ("seconds of an epoch on this machine, about", f"{seconds:.0f}", "", ""),
             ("receptive field before a global average, pixels", tables.number(field), "", "")]
     for limit in run.session.budget:
         rows.append((targets.NAMES[limit.key], tables.number(known[limit.key]), f"{limit.relation} {limit.limit:,}",
@@ -101,6 +109,27 @@ def compare(run: Experiment) -> Figure:
         low = f"; {len(kept) - len(own)} far below the goal left out" * (len(own) < len(kept))
         figure.axes[0].set_title(f"stars: your own networks{low}")
     return figure
+
+
+def seconds_of_an_epoch(network: nn.Module, recipe: Recipe, train: Dataset) -> float:
+    """Return about how long the steps of an epoch take on this machine, forward and back: the fastest of three.
+
+    What isn't in it: augmentation, the optimizer and the evaluation after the epoch.
+    """
+    device = train.images.device
+    network = copy.deepcopy(network).train().to(device, memory_format=torch.channels_last)
+    precision = Precision(choose(device), device.type, fp32_steps=0)
+    plain = replace(recipe, augmentation=(), alternating_flip=False)
+    images, labels = next(make_batches(train, plain, torch.Generator(device).manual_seed(0)))
+    batches = (len(train[:recipe.train_images].labels) - recipe.validation) // recipe.batch_size
+
+    def step():
+        with precision.autocast():
+            logits = network(images)
+        F.cross_entropy(logits.float(), labels).backward()
+
+    timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
+    return batches * min(timer.timeit(1).mean for _ in range(3))
 
 
 def find_field(network: nn.Module, shape: tuple[int, int, int]) -> int | None:

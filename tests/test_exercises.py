@@ -353,13 +353,16 @@ WRONG = {
     "S8.4.5": [lambda peaks, held_out, test: peaks[test.mean(1).argmax()],
                lambda peaks, held_out, test: peaks[held_out.mean(1).argmax()], lambda peaks, held_out, test: max(peaks),
                lambda peaks, held_out, test: held_out.max(), 0.05],
-    "S9.1.1": [8, 9, 71, 73],
+    "S9.1.1": [8, 9, 71, 73, 1e6],
     "S9.1.2": [9 * 64 * 128, 9 * 64 + 64 * 128, 1],
-    "S9.1.3": [lambda dilations: 1 + 2 * sum(dilations), lambda dilations: 3 ** len(dilations), lambda dilations: 1],
+    "S9.1.3": [lambda dilations: 1 + 2 * sum(dilations), lambda dilations: 3 ** len(dilations), lambda dilations: 1,
+               lambda dilations: {0, *dilations}],
     "S9.1.4": [(1, 2, 4, 8), (1.9, 2.2, 3.1, 9.5), (3, 4, 2, 6), (1, 1, 4, 9), (1, 2, 4), (0, 1, 6, 8), 15],
     "S9.1.5": [2, 1, 16, 9],
     "S9.1.6": [lambda effective, size: effective[:size, :size].sum() / effective.sum(),
-               lambda effective, size: effective[-size:, -size:].mean()],
+               lambda effective, size: effective[-size:, -size:].mean(),
+               lambda effective, size: effective[2:-2, 2:-2].sum() / effective.sum() * 100,
+               lambda effective, size: effective[4:8, 4:8].sum() / effective.sum()],
     "S9.2.1": [1 / 2, 7 / 8, 1 / 6],
     "S9.2.2": [0.4465, 113, 113.8575, 0],
     "S9.2.3": [lambda images, chosen: images.flip(3), lambda images, chosen: images,
@@ -464,6 +467,7 @@ def test_the_makers():
     twice = function(lambda x: 2 * x, lambda generator: (torch.rand(3, generator=generator),),
                      {lambda x: 3 * x: "less"}, otherwise="no")
     assert [twice(lambda x, k=k: k * x) for k in (2, 3, 4)] == [None, "less", "no"]
+    assert "returns a set" in twice(lambda x: {1, 2})
     assert network(lambda model: "small")(nn.Identity) == "small"
     with pytest.raises(KeyError):
         check("S7.9.9", 1)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 
 import pytest
 import torch
@@ -87,6 +88,20 @@ def test_any_network_for_the_images(run, make, params, field):
     result = your_turn.train(run, make, RECIPE, DATA)
     assert result["model"] == "my_network" and result["params"] == params
     assert f"| {params:,} | 1 |  | {result['accuracy']:.2f} | 1 | ✗ |" in your_turn.tries(run).data
+
+
+def test_an_epoch_is_timed_before_training(run):
+    class Slow(nn.Sequential):
+        def forward(self, x):
+            time.sleep(0.5 if self.training else 0)
+            return super().forward(x)
+
+    recipe, network = dataclasses.replace(RECIPE, validation=16), Slow(*plain())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert 1 <= your_turn.seconds_of_an_epoch(network, recipe, DATA[0]) < 2  # two batches of 16 are left of 48
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert "seconds of an epoch on this machine, about | 1 |" in your_turn.verdict(run, lambda: Slow(*plain()), recipe,
+                                                                                   DATA).data
 
 
 def test_the_same_network_twice_isnt_a_new_one(run):

@@ -9,6 +9,16 @@ from common.exercises import choice, draw, function, network, number
 from common.receptive_field import field_before_average
 
 
+def smallest(value, too_large, **hints):
+    """The check of a smallest number; `too_large` is the hint for a larger one."""
+    judge = number(value, **hints)
+
+    def judge_size(answer):
+        return too_large if float(answer) > value else judge(answer)
+
+    return judge_size
+
+
 def pixels_in_a_row(dilations):
     seen = {0}
     for d in dilations:
@@ -29,7 +39,7 @@ def covers_31(answer):
         return "Those are in the text. Find others."
     window = 1 + 2 * sum(dilations)
     if window != 31:
-        return f"Their window is {window} pixels wide."
+        return f"Their window is {window} pixels wide. It has to be 31."
     if pixels_in_a_row(dilations) < 31:
         return f"There are gaps: {pixels_in_a_row(dilations)} of 31 pixels are seen."
     return None
@@ -38,6 +48,12 @@ def covers_31(answer):
 def central_part(effective, size):
     top, left = ((length - size) // 2 for length in effective.shape)
     return effective[top:top + size, left:left + size].sum() / effective.sum()
+
+
+def of_another_square(effective, size):
+    """The mistake of taking the first row for the first column, too."""
+    top = (effective.shape[0] - size) // 2
+    return effective[top:top + size, top:top + size].sum() / effective.sum()
 
 
 def draw_field(generator):
@@ -106,8 +122,6 @@ def judge_tiny(model):
         return f"It has no {missing[0]} convolution."
     if not kinds["global_pools"] or not kinds["linear"]:
         return "It should end with a global average and a linear layer."
-    if not kinds["global_pools"] or not kinds["linear"]:
-        return "It should end with a global average and a linear layer."
     if kinds["max_pools"]:
         return "It has a max-pool: let a convolution have a stride."
     if (field := field_before_average(model, (3, 32, 32))) <= 44:
@@ -116,8 +130,8 @@ def judge_tiny(model):
 
 
 CHECKS = {
-    "S9.1.1": number(72, mistakes={
-        8: "Then the depthwise part alone would be an eighth of the weights.",
+    "S9.1.1": smallest(72, "It is more than eight times fewer with so many, but already with fewer.", mistakes={
+        8: "Then the 1x1 convolution alone would be a ninth of the weights, and the depthwise one an eighth.",
         9: "Nine times fewer is the limit for very many outputs.",
         71: "Just short of it: put it into 1/O + 1/9.",
     }, otherwise="Solve 1/O + 1/9 = 1/8."),
@@ -142,7 +156,11 @@ CHECKS = {
         lambda effective, size: effective[:size, :size].sum() / effective.sum(): "That square is in a corner.",
         lambda effective, size: size * size / effective.numel(): "Not all pixels count equally: add up the values.",
         lambda effective, size: central_part(effective, size) * effective.sum(): "Divide by the whole field's sum.",
-    }, otherwise="The sum of effective[top:top + size, left:left + size], over that of all."),
+        lambda effective, size: 100 * central_part(effective, size): "A fraction is wanted, not percent.",
+        of_another_square: "Its height and its width may differ: the square begins at another row than column.",
+        lambda effective, size: effective[size:-size, size:-size].sum() / effective.sum():
+            "`size` is the square's side, and not what is left out at the border.",
+    }, otherwise="Where does the square begin, so that as much is left above it as below, and on the left as right?"),
     "S9.2.1": number(1 / 8, mistakes={
         1 / 2: "That is after one of them.",
         7 / 8: "Those are changed.",
