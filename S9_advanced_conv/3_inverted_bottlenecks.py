@@ -13,12 +13,12 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/small-cnn-course/blob/main/S9_advanced_conv/3_inverted_bottlenecks.ipynb)
 #
 # **You will learn** what an inverted bottleneck is; that a network's parameters are in one place, and its arithmetic
-# and its seconds in another; and why an accuracy belongs to a network and its recipe together.
+# and its seconds in another; and how much of an accuracy is the recipe's.
 #
 # **You need** S9.1 for depthwise convolutions, S9.2 for the transforms and S8.3 for the recipe.
 #
 # **It takes** about four minutes of computing on two CPU cores as it stands: `preset = "quick"` trains the network for
-# two epochs. The text speaks of the full run of twelve.
+# two epochs by our recipe and reads the run by its authors'. The text speaks of the full runs, of 25 epochs.
 #
 # **Next** S9.4 designs a network of our own for the same assignment.
 
@@ -39,22 +39,21 @@ epochs: int = None  # training epochs; None: as the preset says
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 
 # %%
-from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from IPython.display import Markdown
 from torch import nn
 
 from common import anatomy, experiment, layers, plots, recipes, tables, timing
-from common.augmentation import BRIEF
 from common.exercises import check
 from common.models import s9
 from common.pretrained import pretrained
 from common.receptive_field import field_before_average, receptive_field
 from common.results import published_summary
 from common.targets import Target
-from common.training import evaluate, find_misclassified
+from common.training import Recipe, find_misclassified
 
 run = experiment.start("S9_advanced_conv", "3_inverted_bottlenecks", preset, seed, epochs, output)
 shape = (3, 32, 32)
@@ -116,8 +115,9 @@ plots.residual_block([("1x1, norm,\nReLU", 160), ("depthwise 3x3,\nnorm, ReLU", 
 # a 3x3 convolution and an inverted bottleneck; diagram and table list these parts one by one. C2 and C3 begin with a
 # stride of 2. C4 begins with a dilated convolution without padding, which takes the map from 8 x 8 to 4 x 4.
 #
-# The convolutions are its authors'. The rest differs a little: they put each norm after its ReLU, and end each
-# bottleneck with a ReLU, the first three with a dropout of 10 % as well. Here all bottlenecks are those from above.
+# The convolutions are its authors'. The rest differs a little. They put each norm after its ReLU, and have a ReLU at
+# the end of each bottleneck, too, the first three with a dropout of 10 %. Their strided and dilated convolutions have
+# no ReLU. Here all bottlenecks are those from above, and each 3x3 convolution in front of one has a ReLU.
 
 # %%
 def convolution(inputs, outputs, stride=1, dilation=1, padding=1):
@@ -205,84 +205,130 @@ run.claims(
 )
 
 # %% [markdown]
-# ## Training it by our recipe
+# ## Training it by its authors' recipe
 #
 # ### Target
 #
-# Its authors trained it for 25 epochs by SGD with momentum, with the three transforms of the assignment.
-# `ShiftScaleRotate` had its default strength, which turns half of the images by up to 45 degrees. The hole was black,
-# for they gave its colour from 0 to 1: the trap of S9.2. The rate was 0.1 from the first step to the last. (Their
-# notebook makes a schedule, too, and never calls its `step()`. PyTorch doesn't mind.) What they report:
+# Its authors trained it for 25 epochs by SGD with momentum, in batches of 128, at a rate of 0.1 from the first step to
+# the last. (Their notebook makes a schedule, too, and never calls its `step()`. PyTorch doesn't mind.) The transforms
+# are the three of the assignment, each for half of the images. `ShiftScaleRotate` had its default strength: it turns by
+# up to 45 degrees, and mirrors the image at its border. The hole was black, for they gave its colour from 0 to 1: the
+# trap of S9.2. As code:
 
 # %%
+strong = (("HorizontalFlip", {"p": 0.5}),
+          ("ShiftScaleRotate", {"shift_limit": 0.0625, "scale_limit": 0.1, "rotate_limit": 45, "border_mode": 4,
+                                "p": 0.5}),
+          ("CoarseDropout", {"num_holes_range": (1, 1), "hole_height_range": (16, 16), "hole_width_range": (16, 16),
+                             "fill": 0, "p": 0.5}))
+authors = Recipe(epochs=25, lr=0.1, nesterov=False, augmentation=(("albumentations", {"transforms": strong}),))
+# what their notebook says after each epoch: test accuracy in percent
+reported = [60.38, 64.94, 71.14, 72.58, 74.79, 77.16, 78.14, 78.52, 79.72, 79.75, 81.56, 81.23, 82.57, 82.71, 82.76,
+            83.02, 83.79, 83.66, 84.48, 84.10, 84.04, 84.95, 84.50, 84.83, 85.28]
 baseline, = run.session.baselines
-Markdown(f"{baseline['accuracy']} % at the best epoch, which was the last.")
+assert reported[-1] == max(reported) == baseline["accuracy"]
 
 # %% [markdown]
-# Ours is the recipe of S8.3 (Muon, one cycle, label smoothing, EMA) in one cycle of 12 epochs, with the three
-# transforms with which S9.2 begins: they are closer to its authors' than `GENTLE` is. We ask for at least 87 %, and for
-# all that the assignment requires.
+# An accuracy that others report is a claim like any other. Can it be repeated, with our library and nearly their
+# network? We ask for the 85 % of the session.
 
 # %%
-recipe = run.recipe(replace(recipes.S9, epochs=12, augmentation=BRIEF), quick_epochs=2)
-limits = [*run.session.budget, Target("epochs", "<=", 25), run.at_least(87.0)]
+within = [*run.session.budget, Target("epochs", "<=", 25)]
+theirs_result, _ = run.train_or_read("authors_recipe", make_network, run.recipe(authors), data,
+                                     [*within, run.session.goal])
+theirs = run.over_seeds(theirs_result)
 
 # %% [markdown]
 # ### Result
 
 # %%
-result, trained = run.train_or_read("inverted_bottlenecks", make_network, recipe, data, limits)
-ours = run.over_seeds(result)
-plots.curves({"inverted bottlenecks, our recipe": ours}, target=limits[-1].limit)
+tables.target_table(theirs_result)
 
 # %%
-tables.target_table(result)
+repeated = [row["test_accuracy"] for row in theirs_result["curve"]]
+plots.lines({"as reported": reported, "repeated": repeated}, "epoch", "test accuracy (%)")
 
 # %% [markdown]
 # ### Analysis
 #
-# After 12 epochs in place of 25 the network makes fewer mistakes than its authors report. How much of that is the
-# recipe's? These two runs can't say: the networks differ a little, and each was trained once. And which part of the
-# recipe? The two differ in optimizer, rate, schedule, label smoothing, EMA and transforms. So be careful with
-# comparisons: **an accuracy belongs to a network and its recipe.** To call another network better than this one, train
-# both by the same recipe for the same number of epochs, with several seeds.
+# Nearly. Our run misses the target, and ends within a point of what they report. Theirs is ahead after nearly every
+# epoch, so it isn't the last one alone. The network isn't quite theirs (see above), libraries have changed, and chance
+# is in both: one run each can't tell. Both jump. At a rate of 0.1 to the last step, the accuracy falls in five of 24
+# steps from one epoch to the next, so it matters which epoch is looked at, and the best by its test accuracy is a lucky
+# one. Has the network learned all it can? In the figure below the dashed line is of training images as they are: one in
+# ten is still wrong after the last epoch.
+#
+# ## Training it by our recipe
+#
+# ### Target
+#
+# Now the same network, as many epochs, and the recipe with which S9.4 trains ours: that of S8.3 (Muon, one cycle, label
+# smoothing, EMA) with the gentler transforms of S9.2. How many points do you expect that to bring? We ask for at least
+# 89.5 %.
 
 # %%
-full = ours  # in the preset quick, whose schedule is short, the published run
-if preset == "quick":
-    full = published_summary("S9_advanced_conv/3_inverted_bottlenecks", "inverted_bottlenecks")
+recipe = run.recipe(recipes.S9, quick_epochs=2)
+limits = [*within, run.at_least(89.5)]
+result, trained = run.train_or_read("inverted_bottlenecks", make_network, recipe, data, limits)
+ours = run.over_seeds(result)
+
+# %% [markdown]
+# ### Result
+
+# %%
+tables.target_table(result)
+
+# %%
+plots.curves({"our recipe": ours, "its authors' recipe": theirs}, target=limits[-1].limit)
+
+# %% [markdown]
+# ### Analysis
+#
+# With the same parameters, and as many epochs, it makes less than two thirds of the mistakes. Nothing about the network
+# has changed, so the gain is the recipe's. (Each was trained once. But our network's five seeds are within half a point
+# of each other, S9.4, and this is several points.) The rate that falls to zero shows in the curve: it hardly jumps, and
+# its last epoch is nearly its best. Which part of the recipe is it? The two differ in optimizer, rate, schedule, label
+# smoothing, EMA and transforms, so they can't tell. S9.4 takes two parts out, one at a time.
+#
+# So be careful with comparisons: **an accuracy belongs to a network and its recipe.** To call another network better
+# than this one, train both by the same recipe for the same number of epochs, with several seeds.
+
+# %%
+full, by_authors = (published_summary("S9_advanced_conv/3_inverted_bottlenecks", name)  # in the preset quick, too
+                    for name in ("inverted_bottlenecks", "authors_recipe"))
+curve, curve_of_authors = (row["results"][0]["curve"] for row in (full, by_authors))
+falls = [sum(after < before for before, after in pairwise(accuracies))
+         for accuracies in (reported, [row["test_accuracy"] for row in curve_of_authors])]
+last, last_of_authors = curve[-1], curve_of_authors[-1]
 run.claims(
-    ("After 12 epochs it is ahead of what its authors report after 25, by more than two points.",
-     full["mean"] > baseline["accuracy"] + 2),
+    ("By its authors' recipe it misses 85 %, and ends within a point of what they report.",
+     baseline["accuracy"] - 1 < by_authors["mean"] < run.session.goal.limit),
+    ("What they report is ahead after at least 20 of 25 epochs.",
+     sum(one > row["test_accuracy"] for one, row in zip(reported, curve_of_authors, strict=True)) >= 20),
+    ("In both the accuracy falls in five of 24 steps from one epoch to the next.", falls == [5, 5]),
+    ("There about one in ten training images is still wrong.", abs(last_of_authors["fit_accuracy"] - 90) < 2),
+    ("By our recipe it makes less than two thirds of the mistakes.",
+     100 - full["mean"] < 2 / 3 * (100 - by_authors["mean"])),
+    ("Its last epoch is within 0.2 points of its best.",
+     max(row["test_accuracy"] for row in curve) - last["test_accuracy"] < 0.2),
 )
 
 # %% [markdown]
-# How well does it know its training images? The next cell measures both sets without augmentation, with the weights
-# that come with the course, of twelve epochs (in every preset; `trained` is what you have just trained).
+# Which test images does it get wrong, trained by our recipe? The most confident mistakes first, with each image's
+# number in the test set. (The weights are those that come with the course, of 25 epochs, in every preset; `trained` is
+# what you have just trained.)
 
 # %%
 known = pretrained("S9_advanced_conv/3_inverted_bottlenecks", "inverted_bottlenecks").to(train_set.images.device)
-on_training, on_test = evaluate(known, train_set[:5000])[1], evaluate(known, test_set)[1]
-print(f"5,000 training images: {on_training:.1f} %, test images: {on_test:.1f} %")
-
-# %% [markdown]
-# After twelve epochs of strong transforms it still gets more than one in twenty of its training images wrong, so there
-# is something left to learn. Which test images does it get wrong? The most confident mistakes first, with each image's
-# number in the test set.
-
-# %%
 mistakes = find_misclassified(known, test_set)
 plots.misclassified(test_set.images, mistakes, test_set.classes)
 
 # %% [markdown]
-# The first is number 2405. It is labelled a cat and is a frog: the mistake is in the label. S9.4 asks how many labels
-# are wrong.
+# The last, number 2405, is labelled a cat and is a frog: the mistake is in the label. S9.4 asks how many labels are
+# wrong.
 
 # %%
-run.claims(
-    ("It gets more than one in twenty of its training images wrong.", on_training < 95),
-    ("Number 2405 is its surest mistake.", mistakes[0].index == 2405),
-)
+run.claims(("Number 2405 is among its ten surest mistakes.", 2405 in [mistake.index for mistake in mistakes[:10]]))
 
 # %% [markdown]
 # ## Exercises
