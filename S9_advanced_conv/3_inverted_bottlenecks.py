@@ -234,29 +234,30 @@ assert reported[-1] == max(reported) == baseline["accuracy"]
 
 # %%
 within = [*run.session.budget, Target("epochs", "<=", 25)]
-theirs_result, _ = run.train_or_read("authors_recipe", make_network, run.recipe(authors), data,
+their_result, _ = run.train_or_read("authors_recipe", make_network, run.recipe(authors), data,
                                      [*within, run.session.goal])
-theirs = run.over_seeds(theirs_result)
+by_their_recipe = run.over_seeds(their_result)
 
 # %% [markdown]
 # ### Result
 
 # %%
-tables.target_table(theirs_result)
+tables.target_table(their_result)
 
 # %%
-repeated = [row["test_accuracy"] for row in theirs_result["curve"]]
+repeated = [row["test_accuracy"] for row in their_result["curve"]]
 plots.lines({"as reported": reported, "repeated": repeated}, "epoch", "test accuracy (%)")
 
 # %% [markdown]
 # ### Analysis
 #
-# Nearly. Our run misses the target, and ends within a point of what they report. Theirs is ahead after nearly every
-# epoch, so it isn't the last one alone. The network isn't quite theirs (see above), libraries have changed, and chance
-# is in both: one run each can't tell. Both jump. At a rate of 0.1 to the last step, the accuracy falls in five of 24
-# steps from one epoch to the next, so it matters which epoch is looked at, and the best by its test accuracy is a lucky
-# one. Has the network learned all it can? In the figure below the dashed line is of training images as they are: one in
-# ten is still wrong after the last epoch.
+# Nearly. Our run misses the target, and ends within a point of what they report. The reported accuracy is higher after
+# nearly every epoch, and not only after the last. The network isn't quite theirs (see above), libraries have changed,
+# and chance is in both: one run each can't tell which it is. Both curves jump. From one epoch to the next the accuracy
+# falls in five of 24 steps, by up to one and a half points in our run. So it matters which epoch is looked at, and
+# where the best one is chosen by its test accuracy, it is partly a lucky one. (Theirs is also the last.) Has the
+# network learned all it can? In the figure below the dashed line is of training images as they are: one in ten is still
+# wrong after the last epoch.
 #
 # ## Training it by our recipe
 #
@@ -270,7 +271,7 @@ plots.lines({"as reported": reported, "repeated": repeated}, "epoch", "test accu
 recipe = run.recipe(recipes.S9, quick_epochs=2)
 limits = [*within, run.at_least(89.5)]
 result, trained = run.train_or_read("inverted_bottlenecks", make_network, recipe, data, limits)
-ours = run.over_seeds(result)
+by_our_recipe = run.over_seeds(result)
 
 # %% [markdown]
 # ### Result
@@ -279,16 +280,17 @@ ours = run.over_seeds(result)
 tables.target_table(result)
 
 # %%
-plots.curves({"our recipe": ours, "its authors' recipe": theirs}, target=limits[-1].limit)
+plots.curves({"our recipe": by_our_recipe, "its authors' recipe": by_their_recipe}, target=limits[-1].limit)
 
 # %% [markdown]
 # ### Analysis
 #
 # With the same parameters, and as many epochs, it makes less than two thirds of the mistakes. Nothing about the network
-# has changed, so the gain is the recipe's. (Each was trained once. But our network's five seeds are within half a point
-# of each other, S9.4, and this is several points.) The rate that falls to zero shows in the curve: it hardly jumps, and
-# its last epoch is nearly its best. Which part of the recipe is it? The two differ in optimizer, rate, schedule, label
-# smoothing, EMA and transforms, so they can't tell. S9.4 takes two parts out, one at a time.
+# has changed, so the gain is the recipe's. (Each was trained once. But it is nearly seven points, and where this course
+# has trained several seeds for 25 epochs, they are within a point of each other.) The curve is smooth, too: no step
+# down is larger than a tenth of a point. Which part of the recipe is it? The two differ in optimizer, rate, schedule,
+# label smoothing, EMA and transforms, so these two runs can't tell which part helped. S9.4 takes two parts out, one at
+# a time.
 #
 # So be careful with comparisons: **an accuracy belongs to a network and its recipe.** To call another network better
 # than this one, train both by the same recipe for the same number of epochs, with several seeds.
@@ -297,20 +299,22 @@ plots.curves({"our recipe": ours, "its authors' recipe": theirs}, target=limits[
 full, by_authors = (published_summary("S9_advanced_conv/3_inverted_bottlenecks", name)  # in the preset quick, too
                     for name in ("inverted_bottlenecks", "authors_recipe"))
 curve, curve_of_authors = (row["results"][0]["curve"] for row in (full, by_authors))
-falls = [sum(after < before for before, after in pairwise(accuracies))
-         for accuracies in (reported, [row["test_accuracy"] for row in curve_of_authors])]
-last, last_of_authors = curve[-1], curve_of_authors[-1]
+# by how much the accuracy falls from one epoch to the next
+falls, falls_of_authors, reported_falls = (
+    [before - after for before, after in pairwise(accuracies) if after < before]
+    for accuracies in (*([row["test_accuracy"] for row in rows] for rows in (curve, curve_of_authors)), reported))
 run.claims(
     ("By its authors' recipe it misses 85 %, and ends within a point of what they report.",
      baseline["accuracy"] - 1 < by_authors["mean"] < run.session.goal.limit),
     ("What they report is ahead after at least 20 of 25 epochs.",
      sum(one > row["test_accuracy"] for one, row in zip(reported, curve_of_authors, strict=True)) >= 20),
-    ("In both the accuracy falls in five of 24 steps from one epoch to the next.", falls == [5, 5]),
-    ("There about one in ten training images is still wrong.", abs(last_of_authors["fit_accuracy"] - 90) < 2),
+    ("In both the accuracy falls in five of 24 steps, in our run by up to one and a half points.",
+     len(falls_of_authors) == len(reported_falls) == 5 and 1.4 < max(falls_of_authors) < 1.6),
+    ("There about one in ten training images is still wrong.", abs(curve_of_authors[-1]["fit_accuracy"] - 90) < 2),
     ("By our recipe it makes less than two thirds of the mistakes.",
      100 - full["mean"] < 2 / 3 * (100 - by_authors["mean"])),
-    ("Its last epoch is within 0.2 points of its best.",
-     max(row["test_accuracy"] for row in curve) - last["test_accuracy"] < 0.2),
+    ("It gains nearly seven points.", 6.5 < full["mean"] - by_authors["mean"] < 7),
+    ("No step down is larger than a tenth of a point.", max(falls) < 0.1),
 )
 
 # %% [markdown]
