@@ -15,8 +15,12 @@
 # Now you design the network. This session's assignment requires more than the earlier ones: besides the parameters a
 # receptive field, certain kinds of layers, and three transforms by albumentations. The network below has all that; its
 # recipe, three epochs at a constant rate, is only a start. How far is it from 85 %? Change it, look at the verdict,
-# train it, and see where it stands beside the networks of the course. You need what notebooks S9.1 to S9.5 have shown.
-# A GPU helps: in Colab, choose one under Runtime, Change runtime type.
+# train it, and see where it stands beside the networks of the course.
+#
+# **You need** what notebooks S9.1 to S9.5 have shown, and the recipe of S8.3.
+#
+# **It takes** as long as you train: the verdict says how many seconds an epoch has on your machine. A GPU helps: in
+# Colab, choose one under Runtime, Change runtime type.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
 # @title Set-up: find the course, or fetch it where only this notebook is
@@ -50,13 +54,15 @@ plots.samples(train_set.images, train_set.labels, train_set.classes, rows=1)
 # %% [markdown]
 # ## 1. The network
 #
-# A function that returns a new network. It takes images (N, 3, 32, 32) and returns ten numbers for each. What you can
-# change:
+# A function that returns a new network. It takes images (N, 3, 32, 32) and returns ten numbers for each. `conv` and
+# `separable` return lists of layers, and the `*` before them puts these into the network one by one. The verdict looks
+# for layers, so use `nn.AdaptiveAvgPool2d(1)` for the global average: it can't see a `mean` or a max-pool that is a
+# function in a `forward` of your own. What you can change:
 #
 # - **where the map gets smaller**: a stride early saves most of the arithmetic, and loses detail;
 # - **dilation**, which looks further and keeps the map as it is; mind the checkerboard of S9.1;
-# - **separable convolutions**, which cost a seventh to a ninth of the weights (S9.1), so that the budget pays for more
-#   channels;
+# - **separable convolutions**, which have a sixth of the weights at 16 outputs and nearly a ninth at many (S9.1), so
+#   that the budget pays for more channels;
 # - **where the channels are**: most parameters are where the channels are many;
 # - residual adds, shared weights (`common.layers.SeparableConv` has both), inverted bottlenecks.
 
@@ -121,7 +127,8 @@ tables.block_table(my_network(), tuple(train_set.images.shape[1:]))
 #
 # A network that misses a line of the assignment isn't trained. Change the network or the recipe, and it is trained and
 # kept under the next free name. Another seed is kept under the same name, and the tables then show the mean. Run the
-# cell again without a change, and the result is read. (In the page as it is stored nothing was trained.)
+# cell again without a change, and the result is read. In the log `lr` is the rate with which an epoch begins. (In the
+# page as it is stored nothing was trained.)
 
 # %%
 mine = your_turn.train(run, my_network, recipe, data)
