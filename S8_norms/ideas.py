@@ -13,7 +13,6 @@ from torch import nn
 
 from common import recipes
 from common.data import MEAN, hold_out, load, normalize
-from common.layers import Network, SeparableConv, mix
 from common.models import s8
 from common.training import Recipe
 
@@ -58,25 +57,6 @@ class SmallerFirst(nn.Module):
             self.steps -= 1
             x = F.interpolate(x, size=20, mode="bilinear", antialias=True).contiguous(memory_format=torch.channels_last)
         return self.network(x)
-
-
-def with_widths(second: int, third: int) -> nn.Module:
-    """The shared network with so many channels in the second and the third block, in place of 64 and 160."""
-    return Network(
-        nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), SeparableConv(16, 32),
-        *s8.transition(32, second, "bn"), SeparableConv(second, second, times=3),
-        *s8.transition(second, third, "bn"), SeparableConv(third, third, times=3),
-        nn.AdaptiveAvgPool2d(1), mix(third, 10),
-    )
-
-
-def with_activation(activation: type[nn.Module], model: nn.Module) -> nn.Module:
-    """The `model` with another activation than ReLU."""
-    for layer in list(model.modules()):
-        for name, child in layer.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(layer, name, activation())
-    return model
 
 
 def shared(norm: str = "bn"):
@@ -160,10 +140,10 @@ IDEAS = [{  # the network and its recipe; the others of a group are compared wit
 }, {
     "ten epochs": (shared(), TEN),
     "ten epochs, both peaks halved": (shared(), replace(TEN, lr=0.15, muon=0.025)),
-    "ten epochs, SiLU in place of ReLU": (lambda: with_activation(nn.SiLU, s8.shared()), TEN),
-    "ten epochs, hard swish in place of ReLU": (lambda: with_activation(nn.Hardswish, s8.shared()), TEN),
-    "ten epochs, 96 and 128 channels": (lambda: with_widths(96, 128), TEN),
-    "ten epochs, 112 and 112 channels": (lambda: with_widths(112, 112), TEN),
+    "ten epochs, SiLU in place of ReLU": (partial(s8.three_blocks, 64, 160, activation=nn.SiLU), TEN),
+    "ten epochs, hard swish in place of ReLU": (partial(s8.three_blocks, 64, 160, activation=nn.Hardswish), TEN),
+    "ten epochs, 96 and 128 channels": (partial(s8.three_blocks, 96, 128), TEN),
+    "ten epochs, 112 and 112 channels": (partial(s8.three_blocks, 112, 112), TEN),
     "ten epochs, 96 and 128 channels, SiLU": (ours(), TEN),
     "ten epochs, 96 and 128 channels, SiLU, SGD's peak 0.1": (ours(), replace(TEN, lr=0.1)),
 }, {

@@ -14,14 +14,13 @@ from torch import Tensor
 
 from common import files
 from common.download import DownloadError, checksum, fetch
+from common.files import ROOT
 
 # The registry's Linux wheels of torchvision are CUDA builds. Beside a CPU-only torch their operators don't load, and
 # the import dies while it registers shapes for them. The course uses none: an empty module in that place is enough.
 if torch.version.cuda is None:
     sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
 from torchvision import datasets  # noqa: E402
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # Mean and standard deviation of each channel over all pixels of the training images, scaled to [0, 1].
 # tests/test_data.py computes them from the data.

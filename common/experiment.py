@@ -40,7 +40,7 @@ class Experiment:
     epochs: int | None
     output: Path  # the folder of its results
     checkpoints: Path  # their folder
-    trained: dict = dataclasses.field(default_factory=dict)  # the networks of this run, by name, norm and seed
+    made_of: dict = dataclasses.field(default_factory=dict)  # this run's results are, by name, norm and seed
 
     def data(self, name: str) -> tuple[Dataset, Dataset]:
         """Load the training and the test split of `name`, on the GPU where there is one; a few images for smoke."""
@@ -75,10 +75,7 @@ class Experiment:
         Raises BudgetError (preset full) for a network or a recipe that misses a limit, ValueError for what is no
         network for these images, no list of targets, or no name.
         """
-        if not name.isidentifier():
-            raise ValueError(f"{name!r} can't name a network's files: use letters, digits and _ only")
-        if not isinstance(limits, list) or not all(isinstance(limit, Target) for limit in limits):
-            raise ValueError('the targets are no list such as [Target("accuracy", ">=", 90.0)]')
+        check_arguments(name, make_network, recipe, limits)
         about = self.session.results(self.notebook).get(results.result_name(name, norm), OWN)
         seed = self.choose_seed(name, about)
         network, shape = build(make_network, seed, data[0]), tuple(data[0].images.shape[1:])
@@ -99,30 +96,24 @@ class Experiment:
             result = results.read(path)
             result["targets"] = targets.compare(limits, result)  # today's
             show_curve(result, path)
-            self.trained[name, norm, seed] = made_of
+            self.made_of[name, norm, seed] = made_of
             return result, with_weights(network, path, seed, kept, data[0].images.device)
-        maker, recipe_made = describe_maker(make_network), dataclasses.asdict(recipe)
-        try:
-            json.dumps([maker, recipe_made])
-        except TypeError as error:  # now, not after hours of training
-            raise ValueError(f"{name} couldn't be kept: what its recipe and its network are made with has to be plain "
-                             f"numbers and strings ({error})") from None
         checkpoint = self.checkpoints / self.notebook / Path(file).with_suffix(".pt")
         history = training.fit(network, *data, recipe, seed, checkpoint=checkpoint)
         last = history["curve"][-1]
         result = {
             "session": self.session.name, "notebook": self.notebook, "model": name, "norm": norm, "seed": seed,
-            "preset": self.preset, "network": maker, **known, "max_epochs": recipe.epochs,
+            "preset": self.preset, "network": describe_maker(make_network), **known, "max_epochs": recipe.epochs,
             "epochs": len(history["curve"]), "accuracy": last["test_accuracy"],
             "train_accuracy": last["train_accuracy"], "curve": history["curve"],
             "seconds": sum(row["seconds"] for row in history["curve"]), **history["machine"],
             "git_commit": git_commit(),
-            "recipe": recipe_made, "layers": layers, **seen, "trace": history["trace"],
+            "recipe": dataclasses.asdict(recipe), "layers": layers, **seen, "trace": history["trace"],
         }
         result["targets"] = targets.compare(limits, result)
         result = save(result, network if made != published or seed < about.weights else None, made)
         checkpoint.unlink(missing_ok=True)
-        self.trained[name, norm, seed] = made_of
+        self.made_of[name, norm, seed] = made_of
         return result, network
 
     def folders(self) -> tuple[Path, Path]:
@@ -142,7 +133,7 @@ class Experiment:
         """Return `name`, with a number behind it where this run has another network, or recipe, of that name."""
         for number in itertools.count(1):
             candidate = name if number == 1 else f"{name}_{number}"
-            if self.trained.get((candidate, norm, seed), made_of) == made_of:
+            if self.made_of.get((candidate, norm, seed), made_of) == made_of:
                 if number > 1:
                     print(f"{name}: this name has another network, or another recipe; kept as {candidate}")
                 return candidate
@@ -211,6 +202,19 @@ def mount_drive() -> None:
         raise ValueError("an output on /content/drive: only Colab can mount it; name a folder of this machine, or "
                          "leave output empty") from None
     drive.mount("/content/drive")
+
+
+def check_arguments(name: str, make_network, recipe: Recipe, limits) -> None:
+    """Raise ValueError for what `train_or_read` can't be given: now, not after hours of training."""
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} can't name a network's files: use letters, digits and _ only")
+    if not isinstance(limits, list) or not all(isinstance(limit, Target) for limit in limits):
+        raise ValueError('the targets are no list such as [Target("accuracy", ">=", 90.0)]')
+    try:
+        json.dumps([describe_maker(make_network), dataclasses.asdict(recipe)])
+    except TypeError as error:
+        raise ValueError(f"{name} couldn't be kept: what its recipe and its network are made with has to be plain "
+                         f"numbers and strings ({error})") from None
 
 
 def build(make_network, seed: int, train: Dataset) -> nn.Module:

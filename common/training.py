@@ -177,7 +177,10 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
     torch.manual_seed(seed)  # for dropout; the model's first weights are the caller's
     generator = torch.Generator(device).manual_seed(seed)
     train = train[: recipe.train_images]
-    train, validation = hold_out(train, recipe.validation) if recipe.validation else (train, None)
+    judged = {"test": test}
+    if recipe.validation:
+        train, judged["validation"] = hold_out(train, recipe.validation)
+    judged = {"fit": train[: max(1, len(train) // FIT_PART)], **judged}
     steps_per_epoch = len(train.labels) // recipe.batch_size
     optimizer = make_optimizer(model, recipe)
     schedule = make_schedule(optimizer, recipe, steps_per_epoch)
@@ -200,10 +203,8 @@ def fit(model: nn.Module, train: Dataset, test: Dataset, recipe: Recipe, seed: i
             if max_steps and epoch * steps_per_epoch >= max_steps:
                 break
             row = {"epoch": epoch, "lr": lr, "train_loss": sum(losses) / len(losses), "train_accuracy": accuracy}
-            row["fit_loss"], row["fit_accuracy"] = evaluate(evaluated, train[: max(1, len(train) // FIT_PART)])
-            row["test_loss"], row["test_accuracy"] = evaluate(evaluated, test)
-            if validation is not None:
-                row["validation_loss"], row["validation_accuracy"] = evaluate(evaluated, validation)
+            for name, split in judged.items():
+                row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(evaluated, split)
         if recipe.schedule == "plateau":
             schedule.step(row["validation_loss"])
         row["seconds"] = time.perf_counter() - start

@@ -81,14 +81,14 @@ def tries(run: Experiment) -> Markdown:
     kept = read_tries(run)
     if not kept:
         return Markdown("No network of your own is kept yet.")
-    rows = [(tables.title(row), f"{row['params']:,}", row["epochs"], held_out(row), tables.accuracy(row), row["n"],
+    rows = [(tables.title(row), f"{row['params']:,}", row["epochs"], held_out_cell(row), tables.accuracy(row), row["n"],
              "✓" if all(target["met"] for one in row["results"] for target in one["targets"]) else "✗") for row in kept]
     head = "network | parameters | epochs | held-out accuracy, % | test accuracy, % | seeds | target met"
     table = tables.markdown(head, rows, "lrrrrrr")
     return Markdown(f"{table}\n\nThey are kept in `{run.folders()[0]}`.")
 
 
-def held_out(row: dict) -> str:
+def held_out_cell(row: dict) -> str:
     """Return the mean accuracy of a summary's runs on held-out images, in percent, or "" where none were held out."""
     found = [one["curve"][-1].get("validation_accuracy") for one in row["results"]]
     return "" if None in found else f"{statistics.fmean(found):.2f}"

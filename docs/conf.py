@@ -35,6 +35,11 @@ default_role = "code"  # what stands in `backticks` in docstrings
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 
+MODULES = """
+    layers models.s7 models.s8 models.s9 data augmentation recipes optim training experiment anatomy
+    receptive_field results targets claims exercises your_turn pretrained tables plots grad_cam timing precision
+""".split()  # of common, in this order on docs/api
+
 CONTENTS = f"""
 ```{{toctree}}
 :hidden:
@@ -73,9 +78,16 @@ docs/api
 
 
 def prepare(app, name, source) -> None:
-    """Give the front page the site's table of contents, which GitHub would show as code; fold the set-up cells."""
+    """Give the front page the site's table of contents, which GitHub would show as code, and docs/api its modules; fold
+    the set-up cells.
+    """
     if name == root_doc:
         source[0] += CONTENTS
+    elif name == "docs/api":
+        titles = (f"``common.{module}``" for module in MODULES)
+        source[0] += "\n```{eval-rst}\n" + "\n".join(
+            f"{title}\n{'-' * len(title)}\n\n.. automodule:: {title.strip('`')}\n   :members:\n" for title in titles)
+        source[0] += "```\n"
     elif "nbformat" in source[0]:
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:

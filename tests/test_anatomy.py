@@ -31,7 +31,6 @@ def test_published_networks_are_what_they_were():
         result = json.loads(path.read_text())
         session, shape = path.parts[-4][:2].lower(), (1, 28, 28) if path.parts[-4] == "S7_mnist" else (3, 32, 32)
         name, arguments = result["network"].values()
-        name = "ours" if name in ("residual", "strided") else name  # their old names
         models = import_module(f"common.models.{session}")
         if not hasattr(models, name) or arguments.get("norm", "bn") not in NORMS:
             continue  # a network, or a norm, that a notebook defines: the run of the notebook checks it

@@ -153,8 +153,7 @@ def test_pictures_are_what_pytorch_says(page, tmp_path):
     test = Dataset("cifar10", images, torch.tensor(samples["labels"]), tuple(samples["classes"]))
     expected = []
     for name in demo.PICTURES:
-        folder, notebook, model, norm = export.NETWORKS[name]
-        expected.append(predict(pretrained(f"{folder}/{notebook}", model, norm), test).argmax(1))
+        expected.append(predict(pretrained(*export.NETWORKS[name]), test).argmax(1))
     for number in range(len(images)):
         page.locator("#samples button").nth(number).click()
         page.wait_for_function("() => !document.body.dataset.busy")

@@ -19,197 +19,24 @@ from tools import notebooks
 
 CHECKS = {name: judge for path in (ROOT / "common/exercises").glob("s*.py")
           for name, judge in importlib.import_module(f"common.exercises.{path.stem}").CHECKS.items()}
-TINY = '''
-def tiny():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.Conv2d(4, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(8, 4, 1, bias=False), nn.Conv2d(4, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(8, 4, 1, bias=False), nn.Conv2d(4, 4, 3, bias=False), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
-'''
-SEES_FAR = '''
-def conv(inputs, outputs):
-    return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(4, outputs), nn.ReLU()]
+FOLDED = r"<details>\s*<summary>Answer</summary>\n\n```python\n(.*?)```\n.+\n</details>"
 
-def sees_far():
-    return nn.Sequential(
-        *conv(3, 16), *conv(16, 32), nn.Conv2d(32, 16, 1), nn.MaxPool2d(2),
-        *conv(16, 16), *conv(16, 32), *conv(32, 32), nn.Conv2d(32, 16, 1), nn.MaxPool2d(2),
-        *conv(16, 32), *conv(32, 32), *conv(32, 32), nn.AdaptiveAvgPool2d(1), nn.Conv2d(32, 10, 1), nn.Flatten())
-'''
-SEES_FAR_WITH_FEW = '''
-def separable(inputs, outputs, stride=1, dilation=1):
-    return [nn.Conv2d(inputs, inputs, 3, stride, dilation, dilation, groups=inputs, bias=False),
-            nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
-def tiny():
-    return nn.Sequential(
-        *separable(3, 16), *separable(16, 32), *separable(32, 32, stride=2), *separable(32, 48),
-        *separable(48, 64, stride=2), *separable(64, 64), *separable(64, 64, dilation=2), *separable(64, 90),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(90, 10))
-'''
-SOLUTIONS = {  # what a folded answer says: code that assigns the answer, or defines it last
-    "S7.1.1": "answer = 5 * 5 * 16 * 16 - 2 * 3 * 3 * 16 * 16",
-    "S7.1.2": "answer = 1 + 2 * 1 + 2 * 1 + 1 * 1 + 2 * 2",
-    "S7.1.3": "answer = 9 * 16 * 32 * (26**2 - 24**2)",
-    "S7.1.4": '''
-def conv_cost(inputs, outputs, kernel, height, width):
-    parameters = kernel * kernel * inputs * outputs
-    return parameters, parameters * height * width
-''',
-    "S7.1.5": TINY,
-    "S7.2.1": "answer = 'nothing'",
-    "S7.2.2": "answer = 2 * (8 + 16 + 14 + 16 + 8 + 16)",
-    "S7.2.3": "answer = 'lower'",
-    "S7.2.4": '''
-def evaluate_norm(x, mean, variance, scale, shift, eps=1e-5):
-    return F.batch_norm(x, mean, variance, scale, shift, eps=eps)
-''',
-    "S7.2.5": '''
-def dropout(x, mask, p):
-    return x * mask / (1 - p)
-''',
-    "S7.2.6": "answer = (1 - 0.1 * 0.01) ** 1000",
-    "S7.3.1": "answer = '6 and 9'",
-    "S7.3.2": "answer = 0.3 * 100 / 200",
-    "S7.3.3": "answer = 346",
-    "S7.3.4": '''
-import math
+def find_exercises(text: str) -> list[tuple[str, str]]:
+    """Return each exercise of a notebook's .py: its cell, and the code of the folded answer in the cell after it."""
+    cells = jupytext.reads(text, fmt="py:percent").cells
+    found = []
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        if "exercise" in notebooks.tags(cell):
+            folded = after and re.match(FOLDED, after.source, re.DOTALL)
+            assert folded and after.cell_type == "markdown", f"no folded answer after: {cell.source}"
+            found.append((cell.source, folded[1]))
+    return found
 
-def one_cycle(step, steps, peak, warmup=0.2):
-    rise = warmup * steps
-    if step < rise:
-        return peak * step / rise
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
-''',
-    "S7.3.5": '''
-def ema(values, decay):
-    averages = values[:1]
-    for value in values[1:]:
-        averages.append(decay * averages[-1] + (1 - decay) * value)
-    return averages
-''',
-    "S7.3.6": "answer = 9 * 16 + 16 * 16 + 5 * 2 * 2 * 16",
-    "S8.1.1": "answer = 2 * 32 * 4",
-    "S8.1.2": '''
-def group_norm(x, groups, eps=1e-5):
-    by_group = x.reshape(len(x), groups, -1)
-    variance, mean = torch.var_mean(by_group, 2, correction=0, keepdim=True)
-    return ((by_group - mean) / (variance + eps).sqrt()).view(x.shape)
-''',
-    "S8.1.3": "answer = 32",
-    "S8.1.4": "answer = 0",
-    "S8.1.5": "answer = 4**2",
-    "S8.1.6": "answer = 'group norm'",
-    "S8.1.7": '''
-def layer_norm_2d(x, eps=1e-5):
-    variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
-    return (x - mean) / (variance + eps).sqrt()
-''',
-    "S8.2.1": "answer = 9 * 32 * 32 - (32 * 16 + 9 * 16 * 32)",
-    "S8.2.2": "answer = 1 + 8 * 2",
-    "S8.2.3": "answer = 8 * 16 * 16",
-    "S8.2.4": "answer = 'the test images'",
-    "S8.2.5": SEES_FAR,
-    "S8.3.1": '''
-def smoothed(label, classes, s):
-    asked = [s / classes] * classes
-    asked[label] += 1 - s
-    return asked
-''',
-    "S8.3.2": "answer = 1 / 2**3",
-    "S8.3.3": "answer = 9 * 48 + 48 * 48 + 4 * 2 * 48",
-    "S8.3.4": '''
-def push(s, rounds):
-    for _ in range(rounds):
-        s = s * (3.4445 + s**2 * (-4.7750 + s**2 * 2.0315))
-    return s
-''',
-    "S8.3.5": "answer = (1 + 0.1) ** 10",
-    "S8.4.1": '''
-def interval(differences):
-    d = torch.tensor(differences)
-    half = 2.776 * d.std() / len(d) ** 0.5
-    return (d.mean() - half).item(), (d.mean() + half).item()
-''',
-    "S8.4.2": "answer = 'this network and this recipe'",
-    "S8.4.3": "answer = 100 * (0.87 * 0.13 / 10_000) ** 0.5",
-    "S8.4.4": '''
-def alone(right):
-    return (right & (right.sum(0) == 1)).sum(1)
-''',
-    "S8.4.5": '''
-def choose(peaks, held_out, test):
-    best = held_out.mean(1).argmax().item()
-    return 0 if best in (0, len(peaks) - 1) else peaks[best]
-''',
-    "S9.1.1": "answer = 72",
-    "S9.1.2": "answer = 9 * 64 * 128 // 8",
-    "S9.1.3": '''
-import itertools
-def pixels(dilations):
-    return len({sum(offsets) for offsets in itertools.product(*((-d, 0, d) for d in dilations))})
-''',
-    "S9.1.4": "answer = (1, 3, 6, 5)",
-    "S9.1.5": "answer = 4",
-    "S9.1.6": '''
-def central_part(effective, size):
-    h, w = effective.shape
-    return float(effective[h // 2 - size // 2:h // 2 + size // 2, w // 2 - size // 2:w // 2 + size // 2].sum()
-                 / effective.sum())
-''',
-    "S9.2.1": "answer = 1 / 8",
-    "S9.2.2": "answer = 114",
-    "S9.2.3": '''
-def flip(images, chosen):
-    images = images.clone()
-    images[chosen] = images[chosen].flip(3)
-    return images
-''',
-    "S9.2.4": "answer = 0.03125",
-    "S9.2.5": "answer = 'flip'",
-    "S9.3.1": "answer = 11_680",
-    "S9.3.2": "answer = 5_242_880",
-    "S9.3.3": '''
-def widest(channels, budget):
-    middle = 0
-    while (middle + 1) * (2 * channels + 9) <= budget:
-        middle += 1
-    return middle
-''',
-    "S9.3.4": "answer = 'C1'",
-    "S9.3.5": "answer = 'because few channels would lose too much'",
-    "S9.3.6": "answer = (32 * 80 + 9 * 80 + 80 * 32) * 32 * 32",
-    "S9.4.1": '''
-def cam(maps, weights):
-    return torch.einsum("khw,k->hw", maps, weights).clamp(min=0)
-''',
-    "S9.4.2": "answer = 100 * (1 - 54 / 10_000)",
-    "S9.4.3": "answer = 'unknown'",
-    "S9.4.4": "answer = 2 * (9 * 224 + 224 * 224 + 2 * 224)",
-    "S9.4.5": '''
-def difference(ours, theirs):
-    pairs = [one - other for seed, one in ours for again, other in theirs if seed == again]
-    return sum(pairs) / len(pairs)
-''',
-    "S9.4.6": "answer = 'nothing'",
-    "S9.5.1": "answer = (50_000 / 190_000) ** 0.5",
-    "S9.5.2": '''
-import math
 
-def predicted(epochs):
-    b = math.log(14 / 10) / math.log(40 / 10)
-    return 14 * (epochs / 10) ** -b
-''',
-    "S9.5.3": '''
-def mixed_loss(log_shares, first, second, share):
-    target = torch.zeros(10)
-    target[first], target[second] = share, 1 - share
-    return -(target * log_shares).sum()
-''',
-    "S9.5.4": "answer = 'more epochs'",
-    "S9.5.5": SEES_FAR_WITH_FEW,
-}
+SOLUTIONS = {ast.literal_eval(ast.parse(cell).body[-1].value.args[0]): code for name in notebooks.names()
+             for cell, code in find_exercises((ROOT / f"{name}.py").read_text())}
+TINY, SEES_FAR_WITH_FEW = SOLUTIONS["S7.1.5"], SOLUTIONS["S9.5.5"]
 
 
 def solve(code: str, **known):
@@ -240,8 +67,7 @@ def test_there_is_a_solution_to_every_exercise():
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
-def test_a_solution_is_right_and_none_is_not_answered(name):
-    assert is_right(say(name, solve(SOLUTIONS[name])))
+def test_none_is_no_answer(name):
     assert is_open(say(name, ...)) and is_open(say(name, None))
 
 
@@ -474,21 +300,6 @@ def test_the_makers():
 
 
 # The notebooks'
-
-FOLDED = r"<details>\s*<summary>Answer</summary>\n\n```python\n(.*?)```\n.+\n</details>"
-
-
-def find_exercises(text: str) -> list[tuple[str, str]]:
-    """Return each exercise of a notebook's .py: its cell, and the code of the folded answer in the cell after it."""
-    cells = jupytext.reads(text, fmt="py:percent").cells
-    found = []
-    for cell, after in zip(cells, [*cells[1:], None], strict=True):
-        if "exercise" in notebooks.tags(cell):
-            folded = after and re.match(FOLDED, after.source, re.DOTALL)
-            assert folded and after.cell_type == "markdown", f"no folded answer after: {cell.source}"
-            found.append((cell.source, folded[1]))
-    return found
-
 
 def check_folded(cell: str, code: str) -> tuple[str, str]:
     """Return the name of an exercise, and what `check` says to its folded answer; the cell as it stands is open."""

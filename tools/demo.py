@@ -66,8 +66,7 @@ def build(folder: Path) -> None:
         ladder.append({"file": model, "parameters": f"{count_parameters(network):,}",
                        "accuracy": f"{published_summary(LADDER, model)['mean']:.2f}"})
     for name in PICTURES:
-        folder_of, notebook, model, norm = NETWORKS[name]
-        network = pretrained(f"{folder_of}/{notebook}", model, norm).to(memory_format=torch.contiguous_format)
+        network = pretrained(*NETWORKS[name]).to(memory_format=torch.contiguous_format)
         write_onnx(FromPixels(network, "cifar10").eval(), picture, networks / f"{name}.onnx")
     about = {"parameters": f"{count_parameters(ours):,}", "ladder": ladder,
              "blocks": [{"name": f"block{layer}", "said": said} for layer, said in BLOCKS.items()],
@@ -88,8 +87,7 @@ def choose_samples() -> None:
     _, test = data.load("cifar10")
     right = []
     for name in PICTURES:
-        folder, notebook, model, norm = NETWORKS[name]
-        right.append(predict(pretrained(f"{folder}/{notebook}", model, norm), test).argmax(1) == test.labels)
+        right.append(predict(pretrained(*NETWORKS[name]), test).argmax(1) == test.labels)
     together = torch.stack(right)
     easy, hard = (mask.nonzero().flatten()[:SAMPLES // 2] for mask in (together.all(0), ~together.all(0)))
     chosen = torch.stack([easy, hard], 1).flatten()

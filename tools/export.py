@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from common import data, results
-from common.anatomy import count_parameters
 from common.data import Dataset, normalize
 from common.files import ROOT, write
 from common.pretrained import pretrained
@@ -21,14 +20,14 @@ from common.tables import markdown
 from common.training import predict
 from tools.notebooks import CourseError
 
-# What can be exported: session, notebook, model and norm.
+# What can be exported: the notebook, and its model and norm.
 NETWORKS = {
-    "s7_ours": ("S7_mnist", "3_augmentation", "ours", None),
-    "s7_smallest": ("S7_mnist", "3_augmentation", "one_block_45", None),
-    "s8_ours_bn": ("S8_norms", "4_three_norms", "ours", "bn"),
-    "s8_ours_gn": ("S8_norms", "4_three_norms", "ours", "gn"),
-    "s8_ours_ln": ("S8_norms", "4_three_norms", "ours", "ln"),
-    "s9_ours": ("S9_advanced_conv", "4_ours", "ours", None),
+    "s7_ours": ("S7_mnist/3_augmentation", "ours", None),
+    "s7_smallest": ("S7_mnist/3_augmentation", "one_block_45", None),
+    "s8_ours_bn": ("S8_norms/4_three_norms", "ours", "bn"),
+    "s8_ours_gn": ("S8_norms/4_three_norms", "ours", "gn"),
+    "s8_ours_ln": ("S8_norms/4_three_norms", "ours", "ln"),
+    "s9_ours": ("S9_advanced_conv/4_ours", "ours", None),
 }
 CALIBRATION = 1000  # training images
 
@@ -62,9 +61,8 @@ def export(name: str, int8: bool = False, folder: Path = ROOT / "runs" / "export
     """
     if name not in NETWORKS:
         raise CourseError(f"no network {name!r}; known: {', '.join(NETWORKS)}")
-    session, notebook, model, norm = NETWORKS[name]
-    network = pretrained(f"{session}/{notebook}", model, norm).to(memory_format=torch.contiguous_format)
-    train, test = data.load("mnist" if session == "S7_mnist" else "cifar10")
+    network = pretrained(*NETWORKS[name]).to(memory_format=torch.contiguous_format)
+    train, test = data.load("mnist" if name.startswith("s7") else "cifar10")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.onnx"
     write_onnx(FromPixels(network, test.name).eval(), test.images[:2] / 255, path)
@@ -143,22 +141,21 @@ def run(path: Path, dataset: Dataset) -> Tensor:
 
 def published(name: str) -> dict:
     """Return the published result whose weights the network `name` has."""
-    session, notebook, model, norm = NETWORKS[name]
-    return results.read(ROOT / session / "results" / notebook / f"{results.result_name(model, norm)}-seed0.json")
+    return results.published_summary(*NETWORKS[name])["results"][0]
 
 
 def export_all() -> None:
     """Export every network, with 32 bits and with 8, and write a table for each session into results/export.json."""
     rows: dict[str, list[tuple]] = {}
     weights: dict[str, dict[str, str]] = {}
-    for name, (session, notebook, model, norm) in NETWORKS.items():
-        network = pretrained(f"{session}/{notebook}", model, norm)
+    for name, (notebook, *_) in NETWORKS.items():
+        session, result = notebook.split("/")[0], published(name)
         full, small = export(name), export(name, int8=True)
         rows.setdefault(session, []).append((
-            f"`{name}`", f"{count_parameters(network):,}", f"{full.kilobytes:.0f} kB", f"{full.accuracy:.2f}",
+            f"`{name}`", f"{result['params']:,}", f"{full.kilobytes:.0f} kB", f"{full.accuracy:.2f}",
             f"{full.furthest:.0e}", f"{small.kilobytes:.0f} kB", f"{small.accuracy:.2f}",
             f"{small.accuracy - full.accuracy:+.2f}"))
-        weights.setdefault(session, {})[name] = published(name)["weights_sha256"]
+        weights.setdefault(session, {})[name] = result["weights_sha256"]
         print(*rows[session][-1], sep=" | ", flush=True)
     head = ("network | parameters | file, 32 bits | test accuracy, % | furthest logit from PyTorch's | file, 8 bits "
             "| test accuracy, % | difference, points")

@@ -63,7 +63,7 @@ def try_ideas(session: str) -> None:
 
 def try_idea(session: str, name: str, seed: int) -> dict:
     """Train one idea on one thread, and return what came out, and how."""
-    import common.setup  # noqa: F401 - for the allocator
+    import common.setup  # for the allocator
 
     torch.set_num_threads(1)
     data, ideas = read_ideas(session)

@@ -38,7 +38,7 @@ CASES = {
 
 def train(session: str, precision: str, seed: int) -> float:
     """Train on one thread and return the accuracy on the held-out images, in percent, after the last epoch."""
-    import common.setup  # noqa: F401 - for the allocator
+    import common.setup  # for the allocator
 
     torch.set_num_threads(1)
     os.environ["PRECISION"] = precision

@@ -72,8 +72,7 @@ def draw_figures(about: Session) -> None:
     """Draw a session's figures of its published results: accuracy against parameters, and every seed of what comes near
     the goal.
 
-    The others are taken from its notebooks, from the cells that are tagged "figure-" and their name; the
-    last of that name counts.
+    The others are taken from its notebooks, from the cells that are tagged "figure-" and their name.
     """
     folder, rows = ROOT / about.name / "results" / "figures", results.summarize_session(about.name)
     limits = (about.target("params").limit, about.goal.limit)

@@ -202,7 +202,6 @@ def make_results(seeds: int | None = None, profile: str | None = None, chosen: s
     command = [sys.executable, "-m", "snakemake", *where, "--forceall", "--nolock", "--config",
                *(f"{key}={value}" for key, value in config.items())]
     log = ROOT / "runs/grid/snakemake.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     jobs = [Job(f"{cell.notebook}, seed {cell.seed}", ROOT / cell.log, grid.minutes(cell.notebook)) for cell in cells]
     log.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -83,20 +83,8 @@ def push(s, rounds):
     return s
 
 
-def interval(differences, t=2.776):
-    half = t * statistics.stdev(differences) / math.sqrt(len(differences))
-    mean = statistics.fmean(differences)
-    return mean - half, mean + half
-
-
-def with_population_deviation(differences, t=2.776):
-    half = t * statistics.pstdev(differences) / math.sqrt(len(differences))
-    mean = statistics.fmean(differences)
-    return mean - half, mean + half
-
-
-def of_one_run(differences, t=2.776):
-    half, mean = t * statistics.stdev(differences), statistics.fmean(differences)
+def interval(differences, t=2.776, deviation=statistics.stdev):
+    half, mean = t * deviation(differences) / math.sqrt(len(differences)), statistics.fmean(differences)
     return mean - half, mean + half
 
 
@@ -211,8 +199,10 @@ CHECKS = {
         11: "The factors multiply along the way; they don't add.",
     }, otherwise="One block contributes the factor 1 + 0.1."),
     "S8.4.1": function(interval, lambda generator: (torch.rand(5, generator=generator).tolist(),), {
-        with_population_deviation: "Use the sample's deviation, which divides by n - 1.",
-        of_one_run: "That is the range of single differences. The mean of n is surer: divide by the root of n.",
+        lambda differences: interval(differences, deviation=statistics.pstdev):
+            "Use the sample's deviation, which divides by n - 1.",
+        lambda differences: interval(differences, 2.776 * math.sqrt(len(differences))):
+            "That is the range of single differences. The mean of n is surer: divide by the root of n.",
         lambda differences: [max(differences), min(differences)][::-1]: "Those are the extremes.",
         lambda differences: interval(differences)[::-1]: "The lower end comes first.",
         lambda differences: interval(differences, 1.96): "With five runs t is 2.776; 1.96 is for very many.",

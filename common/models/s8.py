@@ -1,6 +1,7 @@
 """Session 8: CIFAR-10, layout C1 C2 c3 P1 C4 C5 C6 c7 P2 C8 C9 C10 GAP c11; the norm is an argument."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -118,26 +119,27 @@ def unshared(norm: str = "bn") -> Network:
     )
 
 
-def shared(norm: str = "bn") -> Network:
-    """The same, where C4, C5 and C6 share their weights, and so do C8, C9 and C10: 48,576 parameters, more channels."""
+def three_blocks(second: int, third: int, norm: str = "bn", activation: Callable[[], nn.Module] = nn.ReLU) -> Network:
+    """`unshared`, where C4, C5 and C6 share their weights, and so do C8, C9 and C10.
+
+    It has `second` channels in C4 to C6, `third` in C8 to C10.
+    """
+    separable = partial(SeparableConv, norm=norm, activation=activation)
     return Network(
-        nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.ReLU(), SeparableConv(16, 32, norm),
-        *transition(32, 64, norm),
-        SeparableConv(64, 64, norm, times=3),
-        *transition(64, 160, norm),
-        SeparableConv(160, 160, norm, times=3),
-        nn.AdaptiveAvgPool2d(1), mix(160, 10),
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), activation(), separable(16, 32),
+        *transition(32, second, norm, activation),
+        separable(second, second, times=3),
+        *transition(second, third, norm, activation),
+        separable(third, third, times=3),
+        nn.AdaptiveAvgPool2d(1), mix(third, 10),
     )
+
+
+def shared(norm: str = "bn") -> Network:
+    """The blocks share their weights and have more channels for them: 48,576 parameters."""
+    return three_blocks(64, 160, norm)
 
 
 def ours(norm: str = "bn") -> Network:
     """Our own network: the shared one with SiLU, and a wider second block for a narrower third: 47,232 parameters."""
-    return Network(
-        nn.Conv2d(3, 16, 3, padding=1, bias=False), make_norm(norm, 16), nn.SiLU(),
-        SeparableConv(16, 32, norm, activation=nn.SiLU),
-        *transition(32, 96, norm, nn.SiLU),
-        SeparableConv(96, 96, norm, times=3, activation=nn.SiLU),
-        *transition(96, 128, norm, nn.SiLU),
-        SeparableConv(128, 128, norm, times=3, activation=nn.SiLU),
-        nn.AdaptiveAvgPool2d(1), mix(128, 10),
-    )
+    return three_blocks(96, 128, norm, nn.SiLU)
