@@ -294,7 +294,9 @@ def test_the_makers():
                      {lambda x: 3 * x: "less"}, otherwise="no")
     assert [twice(lambda x, k=k: k * x) for k in (2, 3, 4)] == [None, "less", "no"]
     assert "returns a set" in twice(lambda x: {1, 2})
-    assert network(lambda model: "small")(nn.Identity) == "small"
+    ten = nn.Sequential(nn.Flatten(), nn.Linear(4, 10))
+    assert network((1, 2, 2), lambda model: "small")(lambda: ten) == "small"
+    assert "[2, 4]" in network((1, 2, 2), lambda model: "small")(nn.Flatten())
     with pytest.raises(KeyError):
         check("S7.9.9", 1)
 

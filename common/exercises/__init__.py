@@ -90,15 +90,22 @@ def function(reference, make_inputs, mistakes: dict | None = None, otherwise: st
     return judge
 
 
-def network(judge_network):
-    """Return the check of a network, or of a function that makes one; `judge_network` takes it, in evaluation mode."""
+def network(shape: tuple[int, int, int], judge_network):
+    """Return the check of a network for images of `shape` (C, H, W) in ten classes, or of a function that makes one.
+
+    `judge_network` takes it, in evaluation mode.
+    """
     def judge(answer):
         made = answer if isinstance(answer, nn.Module) else answer()
         if made is None or made is ...:
             return ...
         if not isinstance(made, nn.Module):
             return f"It is no network (nn.Module) and makes none: {type(made).__name__}."
-        return judge_network(copy.deepcopy(made).eval())
+        made = copy.deepcopy(made).eval()
+        logits = made(torch.zeros(2, *shape))
+        if tuple(logits.shape) != (2, 10):
+            return f"For two images it returns {list(logits.shape)}, not [2, 10]: is there a flatten at the end?"
+        return judge_network(made)
 
     return judge
 
