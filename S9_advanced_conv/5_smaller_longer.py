@@ -41,6 +41,7 @@ output: str = ""  # folder for the results, in Colab one like /content/drive/MyD
 
 # %%
 import math
+import statistics
 from dataclasses import replace
 from itertools import pairwise
 
@@ -51,7 +52,7 @@ from torch import nn
 
 from common import experiment, plots, recipes, tables
 from common.anatomy import count_parameters, multiply_accumulates
-from common.claims import better
+from common.claims import better, undecided
 from common.exercises import check
 from common.models import s8, s9
 from common.results import difference, held_out, published_summary
@@ -116,7 +117,7 @@ recipe = run.recipe(recipes.S9, quick_epochs=2)
 half_result, _ = run.train_or_read("half_size", s9.half_size, recipe, data, small_limits)
 half, ours = run.over_seeds(half_result), published_summary("S9_advanced_conv/4_ours", "ours")
 
-# %% tags=["figure-curves"]
+# %%
 plots.curves({"half the parameters": half, "ours (S9.4)": ours}, target=small_limits[-1].limit)
 
 # %%
@@ -135,7 +136,7 @@ Markdown(tables.difference_table([(small, ours)]))
 #
 # ### Analysis
 #
-# Without half of its parameters the network loses more than a point. In mistakes that is about 15 % more. Is it chance?
+# Without half of its parameters the network loses more than a point. In mistakes that is a sixth more. Is it chance?
 # The interval excludes 0. And the worst of our five seeds is ahead of the best of the three smaller ones: if both
 # networks were equally good, the three would be the last of the eight in only one of 56 cases. (Look at the dashed
 # lines, too: the smaller network knows fewer of its training images.)
@@ -147,7 +148,7 @@ run.claims(
      difference(small, ours).mean < -1 and better(ours, small)),
     ("Each of its three seeds is behind each of our five.", (small["n"], ours["n"]) == (3, 5)
      and max(one["accuracy"] for one in small["results"]) < ours["worst"]),
-    ("It makes about 15 % more mistakes.", abs((100 - small["mean"]) / (100 - ours["mean"]) - 1.15) < 0.02),
+    ("It makes about a sixth more mistakes.", abs((100 - small["mean"]) / (100 - ours["mean"]) - 7 / 6) < 0.02),
     ("Of 2,500 training images each of the smaller networks gets more wrong than any of ours.",
      max(one["curve"][-1]["fit_accuracy"] for one in small["results"])
      < min(one["curve"][-1]["fit_accuracy"] for one in ours["results"])),
@@ -160,12 +161,12 @@ run.claims(
 # ### Target
 #
 # Half of the parameters cost more than a point. What will a quarter leave, and an eighth? In several fields of deep
-# learning the error falls by a **power law** as networks and their data grow (Hestness et al., 2017). For the number
-# $P$ of parameters that is
+# learning the error falls by a **power law** as the data grow, and the networks with them (Hestness et al., 2017). Here
+# the data and the epochs stay as they are, so it is a guess that the number $P$ of parameters alone follows one:
 #
 # $$\text{error}(P) \approx a \, P^{-b} \quad \text{or} \quad \log \text{error}(P) \approx \log a - b \log P$$
 #
-# which is a line where both axes are logarithmic: each halving of the parameters multiplies the error by the same
+# That is a line where both axes are logarithmic: each halving of the parameters multiplies the error by the same
 # number, $2^b$. Two sizes give such a line. If the law holds, it tells what smaller networks can do before they are
 # trained.
 
@@ -180,23 +181,29 @@ def power_law(first, second):
 assert power_law((1, 8), (4, 2)) == (8, 1)  # halved whenever x doubles
 
 # %% [markdown]
-# How sure is that? Both points are means over a few seeds, with standard errors (S7.2). They grow with the distance:
-# the log error at $P$ is $\log e_{half} + k \, (\log e_{half} - \log e_{ours})$, where $k$ says how many steps from
-# ours to the half are taken once more. So with relative standard errors $s_{half}$ and $s_{ours}$ the prediction has
-# the relative error
+# How sure is that? The log error at $P$ is $\log e_{half} + k \, (\log e_{half} - \log e_{ours})$, where $k$ counts
+# the steps beyond the half, each as long as the one from ours to the half: about one for the quarter, two for the
+# eighth. Both $e$ are means over $n$ seeds, with standard errors of $s / \sqrt n$ (S8.4), and a small relative error of
+# $e$ is the same error of $\log e$. So with relative standard errors $s_{half}$ and $s_{ours}$, whose squares add where
+# they are independent, and with $s_1$ for the chance of the single run that the prediction is about, it has the
+# relative standard error
 #
-# $$s = \sqrt{(1 + k)^2 \, s_{half}^2 + k^2 \, s_{ours}^2}$$
+# $$s = \sqrt{(1 + k)^2 \, s_{half}^2 + k^2 \, s_{ours}^2 + s_1^2}$$
+#
+# For $s_1$ we take the deviation of the three half networks.
 
 # %%
-a, b = power_law(*((row["params"], 100 - row["mean"]) for row in (small, ours)))
+a_size, b_size = power_law(*((row["params"], 100 - row["mean"]) for row in (small, ours)))
 s_half, s_ours = (row["std"] / row["n"] ** 0.5 / (100 - row["mean"]) for row in (small, ours))
-predicted_errors = {}  # in percent, with their standard errors
-for make in (s9.quarter_size, s9.eighth_size):
+s_1 = small["std"] / (100 - small["mean"])
+predicted_errors = {ours["params"]: (100 - ours["mean"], 0), small["params"]: (100 - small["mean"], 0)}
+for make in (s9.quarter_size, s9.eighth_size):  # in percent, with their standard errors
     params = count_parameters(make())
     k = math.log(small["params"] / params) / math.log(ours["params"] / small["params"])
-    error = a * params**-b
-    predicted_errors[make.__name__] = error, error * math.hypot((1 + k) * s_half, k * s_ours)
-    print(f"{make.__name__} ({params:,} parameters): {100 - error:.1f} ± {predicted_errors[make.__name__][1]:.1f} %")
+    error = a_size * params**-b_size
+    predicted_errors[params] = error, error * math.hypot((1 + k) * s_half, k * s_ours, s_1)
+    print(f"{make.__name__} ({params:,} parameters): {100 - error:.1f} ± {predicted_errors[params][1]:.1f} %")
+print(f"each halving of the parameters: {2**b_size:.2f} times the mistakes")
 
 # %% [markdown]
 # Both should reach the 85 % of the assignment, then. And session 8's network (with batch norm, S8.4) has about as many
@@ -215,41 +222,58 @@ tables.target_table(eighth_result)
 session_8 = published_summary("S8_norms/4_three_norms", "ours", "bn")
 sizes = [ours, small, quarter, eighth]
 factors = ["", *(f"{(100 - less['mean']) / (100 - more['mean']):.2f}" for more, less in pairwise(sizes))]
-by_law = ["", "", *(f"{100 - error:.2f} ± {s:.2f}" for error, s in predicted_errors.values())]
-head = "network | parameters | accuracy by the law, % | trained, % | seeds | mistakes, times those of the one above"
+by_law = ["", "", *(f"{100 - error:.2f} ± {s:.2f}" for error, s in list(predicted_errors.values())[2:])]
+head = "network | parameters | accuracy by the law, % | trained, % | seeds | mistakes relative to the row above"
 Markdown(tables.markdown(head, [
     *((tables.title(row), f"{row['params']:,}", said, tables.accuracy(row), row["n"], factor)
       for row, said, factor in zip(sizes, by_law, factors, strict=True)),
     ("session 8's, batch norm", f"{session_8['params']:,}", "", tables.accuracy(session_8), session_8["n"], "")],
     "lrrrrr"))
 
+# %% [markdown]
+# (By the law, ± is a standard error; trained, it is the standard deviation over seeds.) And as a picture, with a band
+# of one standard error around the law:
+
 # %%
-by_size = {round(row["params"] / 1000): row for row in sizes}
-plots.against({"trained": {size: [100 - one["accuracy"] for one in row["results"]] for size, row in by_size.items()}},
+thousands = {row["params"]: round(row["params"] / 1000) for row in sizes}
+plots.against({"trained": {thousands[row["params"]]: [100 - one["accuracy"] for one in row["results"]]
+                           for row in sizes}},
               "thousand parameters", "test images wrong (%)", log=True,
-              lines={"by the law": {size: a * row["params"] ** -b for size, row in by_size.items()}})
+              lines={"by the law": {thousands[params]: error for params, (error, _) in predicted_errors.items()}},
+              margins={"by the law": {thousands[params]: s for params, (_, s) in predicted_errors.items()}})
+
+# %%
+tables.gap_table(sizes)
 
 # %% [markdown]
 # ### Analysis
 #
-# Both reach 85 %, the eighth only just, and both are behind the prediction, by about two of its standard errors. That
-# is unlikely to be chance, and not impossible. (It is one piece of evidence, not two: both predictions come from the
-# same line. And each of the two networks was trained once.) So this law is doubtful for small networks. These runs
-# don't show why. One difference is that in a smaller network more of the parameters are outside the 1x1 convolutions
-# (the formula above). Only more sizes, with more seeds, would show how far a law holds.
+# Both reach 85 %, the eighth only just, and both are behind the prediction, by one to two of its standard errors. That
+# hints at a line that bends, and may be chance. (It is one piece of evidence, not two: both predictions come from the
+# same line. And each of the two networks was trained once, with 32 bits, while the line comes from runs with 16. The
+# README's comparison of these leaves room for more than half a point.)
+#
+# If it does bend, why? These runs don't show it, but the last table has a hint. The smaller the network, the more of
+# its training images it gets wrong, and the smaller its gap: it underfits. The recipe, with its transforms and its
+# label smoothing, was chosen for the large one. Besides, in a smaller network more of the parameters are outside the
+# 1x1 convolutions (the formula above). Only more sizes, with more seeds and each with its own recipe, would show how
+# far a law holds.
 #
 # And session 8's network is ahead of the quarter, with somewhat fewer parameters and with 20 epochs in place of 25. It
 # multiplies nearly three times as much, has max-pools (which this session's assignment forbids) and other transforms.
-# So it isn't known which of these it is. But it shows that to make every layer narrower isn't the only way to a small
-# network, and needn't be the best.
+# So this is no comparison of networks. It only suggests that to make every layer narrower needn't be the best way to a
+# small one. To know, train both by the same recipe.
 
 # %%
-misses = {name: (100 - error - row["mean"]) / s
-          for (name, (error, s)), row in zip(predicted_errors.items(), (quarter, eighth), strict=True)}
+misses = [(100 - row["mean"] - predicted_errors[row["params"]][0]) / predicted_errors[row["params"]][1]
+          for row in (quarter, eighth)]
+on_training = [row["results"][0]["curve"][-1]["fit_accuracy"] for row in sizes]  # of seed 0
 run.claims(
     ("Both reach 85 %, the eighth by less than a point.", quarter["worst"] >= 85 and 85 <= eighth["worst"] < 86),
-    ("Both are behind the prediction by one and a half to three of its standard errors.",
-     all(1.5 < miss < 3 for miss in misses.values())),
+    ("Both make more mistakes than predicted, by one to two standard errors.", all(1 < miss < 2 for miss in misses)),
+    ("The smaller the network, the more of its training images it gets wrong, and the smaller its gap.",
+     on_training == sorted(on_training, reverse=True)
+     and sorted(map(tables.gap, sizes)) == [tables.gap(row) for row in reversed(sizes)]),
     ("Each seed of session 8's network is ahead of the quarter, with fewer parameters and epochs.",
      session_8["worst"] > quarter["mean"] and session_8["params"] < quarter["params"]
      and session_8["epochs"] == 20 < quarter["epochs"]),
@@ -283,10 +307,6 @@ print(f"error = {a:.1f} * epochs ** -{b:.2f}")
 # ### Result
 
 # %%
-plots.against({"trained": {epochs: [error] for epochs, error in errors.items()}}, "epochs", "held-out images wrong (%)",
-              lines={"the line through both": law}, log=True)
-
-# %%
 Markdown(tables.markdown("epochs | accuracy by the line, % | trained, %", [
     (epochs, f"{100 - error:.1f}", f"{100 - errors[epochs]:.2f}" if epochs in errors else "")
     for epochs, error in law.items()], "rrr"))
@@ -314,17 +334,18 @@ run.claims(("A doubling of the epochs takes away about an eighth of the mistakes
 # asked about the test images. Then twice the epochs leave $2^{-b}$ of its mistakes. What should it reach after 50
 # epochs, and how sure is that?
 #
-# A small relative error of $e$ is the same error of $\log e$, and $b$ comes from $\log e_{10} - \log e_{25}$. So the
-# relative standard errors $s_{10}$ and $s_{25}$ of both points (S9.2) give $2^{-b}$ the relative error
+# Again a small relative error of $e$ is the same error of $\log e$, and $b$ comes from $\log e_{10} - \log e_{25}$. So
+# the relative standard errors $s_{10}$ and $s_{25}$ of both points give $2^{-b}$ the relative standard error
 #
 # $$s = \frac{\log 2}{\log 2.5} \sqrt{s_{10}^2 + s_{25}^2}$$
 #
-# if they are independent. They aren't quite: both are of the same held-out images, which makes $s$ smaller. Chance
-# among seeds makes it larger and isn't counted here. So it is rough.
+# if they are independent. (They aren't quite: both are of the same held-out images, which makes $s$ smaller.) In each
+# of them there is chance of two kinds, for it is one run of a network, asked about one sample of images (S9.2). For the
+# first we take the deviation of our five runs of S9.4.
 
 # %%
 def standard_error(error, images=10_000):
-    return (error * (100 - error) / images) ** 0.5
+    return math.hypot((error * (100 - error) / images) ** 0.5, ours["std"])
 
 
 relative = {epochs: standard_error(error) / error for epochs, error in errors.items()}
@@ -333,8 +354,8 @@ error_after_50 = (100 - ours["mean"]) * 2**-b
 print(f"25 epochs: {ours['mean']:.2f} %, 50 epochs by the law: {100 - error_after_50:.2f} ± {error_after_50 * s:.2f} %")
 
 # %% [markdown]
-# So we ask for 92.5 %, which is the prediction rounded down, in no more than 100 epochs. The recipe is that of S9.4
-# with one number changed: 50 epochs, in one cycle of the rate.
+# So we ask for 92.5 %, which is the prediction rounded down. The recipe is that of S9.4 with one number changed: 50
+# epochs, in one cycle of the rate. (The target leaves you up to 100, if you have the time.)
 
 # %%
 long_recipe = run.recipe(replace(recipes.S9, epochs=50))
@@ -355,24 +376,30 @@ tables.target_table(long_result)
 
 # %% [markdown]
 # And where are the runs beside the prediction? A dot is one seed; the line begins at the mean of 25 epochs and goes on
-# as the law says.
+# as the law says, with a band of one standard error.
 
 # %%
 published_long = published_summary("S9_advanced_conv/5_smaller_longer", "fifty_epochs")
 mistakes = {row["epochs"]: [100 - one["accuracy"] for one in row["results"]] for row in (ours, published_long)}
-plots.against({"trained": mistakes}, "epochs", "test images wrong (%)", log=True, lines={
-    "by the law": {epochs: (100 - ours["mean"]) * (epochs / 25) ** -b for epochs in (25, 50, 100)}})
+by_law = {epochs: (100 - ours["mean"]) * (epochs / 25) ** -b for epochs in (25, 50, 100)}
+margins = {epochs: error * s * math.log2(epochs / 25) for epochs, error in by_law.items()}
+plots.against({"trained": mistakes}, "epochs", "test images wrong (%)", log=True, lines={"by the law": by_law},
+              margins={"by the law": margins})
+
+# %%
+Markdown(tables.difference_table([(published_long, ours)]))
 
 # %% [markdown]
-# Would another law have said something else? Two rivals go through the same two points. One has a floor of 2 % below
-# which the error can't fall. By the other each doubling adds as many points as the one before.
+# Would another law have said something else? Rivals go through the same two points. Some have a floor below which the
+# error can't fall. By another each doubling adds as many points as the one before.
 
 # %%
 e10, e25, e = errors[10], errors[25], 100 - ours["mean"]
 doublings = math.log(2) / math.log(2.5)
 laws = {
     "power law": 100 - error_after_50,
-    "power law above a floor of 2 %": 98 - (e - 2) * ((e25 - 2) / (e10 - 2)) ** doublings,
+    **{f"power law above a floor of {floor} %":
+       100 - floor - (e - floor) * ((e25 - floor) / (e10 - floor)) ** doublings for floor in (2, 6)},
     "each doubling adds as many points": 100 - (e - (e10 - e25) * doublings),
 }
 Markdown(tables.markdown("after 50 epochs | accuracy, %", [
@@ -382,37 +409,45 @@ Markdown(tables.markdown("after 50 epochs | accuracy, %", [
 # %% [markdown]
 # ### Analysis
 #
-# The prediction was wrong, and the target is missed. Twice the epochs do help: both runs are ahead of all five with 25
-# epochs, which chance alone would bring about in one of 21 cases. But they bring about half of what the law promised,
-# and fall short of it by about twice its standard error. The rivals promised nearly as much or more, so they don't do
-# better. What two short runs say of a long one was too good to be true here. (In the README's comparison, seed by seed,
-# the gain is a little larger, for seeds 0 and 1 are the weaker ones of the five. With two pairs its interval is of no
-# use.)
+# The target is missed. Do twice the epochs help at all? Both runs are ahead of all five with 25 epochs, which chance
+# alone would bring about in one of 21 cases. Seed by seed there are only two pairs, and their interval includes 0. So
+# they seem to help, and two runs don't show it. (They were trained with 32 bits, ours of S9.4 with 16.)
 #
-# Why? Perhaps the exponent belongs to the other data and transforms from which it came. Or the images are used up. How
-# well does the network know those that it has learned from? Here are training and test images, measured in the same
-# way: unchanged, after the last epoch (only 2,500 training images, to save time).
+# They bring about half of what the law promised, and two thirds where only seeds 0 and 1 are compared, which are the
+# weaker ones of the five. They fall short of it by nearly twice its standard error. So the prediction was probably too
+# high. A low floor promises as much. A higher one would have come closer, but two points don't tell how high it is.
+#
+# Why too high? Perhaps the exponent belongs to the other data and transforms from which it came. Or the images are used
+# up. How well does the network know those that it has learned from? Here are training and test images, measured in the
+# same way: unchanged, after the last epoch (only 2,500 training images, to save time).
 
 # %%
 tables.gap_table([published_long, ours])
 
 # %% [markdown]
 # After 50 epochs it knows practically all of its training images, and there is hardly anything left to learn from them
-# as they are. The log shows another sign: the test *loss* is lowest some time before the end and a little higher from
-# then on, while the accuracy still improves. The network becomes surer of its mistakes. That is overfitting.
+# as they are. The log shows another sign: the test *loss* is lowest some time before the end and very little higher
+# after the last epoch, while the accuracy still improves. Presumably the network becomes surer of its mistakes: an
+# early sign of overfitting.
 
 # %%
 lowest = [min(one["curve"], key=lambda row: row["test_loss"])["epoch"] for one in published_long["results"]]
 promised = 100 - error_after_50 - ours["mean"]
+pairs = difference(published_long, ours)
+promised_pairs = statistics.fmean(100 - one["accuracy"] for one in ours["results"][:2]) * (1 - 2**-b)
 run.claims(
     ("Each of the two runs of 50 epochs is ahead of each of the five of 25.", (published_long["n"], ours["n"]) == (2, 5)
      and published_long["worst"] > max(one["accuracy"] for one in ours["results"])),
     ("None of them reaches 92.5 %.", all(one["accuracy"] < 92.5 for one in published_long["results"])),
-    ("They gain about half of what the law promised.",
-     abs((published_long["mean"] - ours["mean"]) / promised - 1 / 2) < 0.15),
-    ("They are behind the prediction by about twice its standard error.",
-     1.5 < (100 - error_after_50 - published_long["mean"]) / (error_after_50 * s) < 2.5),
-    ("The two rivals promised at most a tenth of a point less.", min(laws.values()) > laws["power law"] - 0.1),
+    ("Seed by seed the interval includes 0.", undecided(published_long, ours)),
+    ("They gain about half of what the law promised, and seed by seed about two thirds.",
+     abs((published_long["mean"] - ours["mean"]) / promised - 1 / 2) < 0.05
+     and abs(pairs.mean / promised_pairs - 2 / 3) < 0.05),
+    ("They are behind the prediction by one and a half to two of its standard errors.",
+     1.5 < (100 - error_after_50 - published_long["mean"]) / (error_after_50 * s) < 2),
+    ("A floor of 2 % promises a tenth of a point less at most, one of 6 % less than that.",
+     laws["power law"] - 0.1 < laws["power law above a floor of 2 %"]
+     and laws["power law above a floor of 6 %"] < laws["power law above a floor of 2 %"]),
     ("After 50 epochs more than 99.5 % of the training images are classified correctly.",
      all(one["curve"][-1]["fit_accuracy"] > 99.5 for one in published_long["results"])),
     ("The test loss is lowest before epoch 45.", max(lowest) < 45),
@@ -428,9 +463,10 @@ run.claims(
 #
 # $$w \leftarrow w - \eta \, (g + \lambda w) = (1 - \eta \lambda) \, w - \eta \, g$$
 #
-# (A step of Muon doesn't depend on the gradient's length, so there the course shrinks the weight itself. Norms and
-# biases are left alone. And a convolution in front of a norm may have weights of any size without changing what comes
-# out, so there weight decay mainly makes the steps larger relative to the weights.)
+# (A step of Muon doesn't depend on the gradient's length, so adding $\lambda w$ to it would do little. There the course
+# multiplies the weight by $1 - \eta \lambda$ instead. Norms and biases are left alone. And a convolution in front of a
+# norm may have weights of any size without changing what comes out, so there weight decay mainly makes the steps larger
+# relative to the weights.)
 
 # %%
 def decayed_step(w, gradient, rate, decay):
@@ -468,8 +504,9 @@ mixed, targets = mixup(images, labels, 0.6, order)
 logits = torch.randn(10, 10, device=targets.device)
 torch.testing.assert_close(F.cross_entropy(logits, targets), 0.6 * F.cross_entropy(logits, labels)
                            + 0.4 * F.cross_entropy(logits, labels[order]))
-plots.samples(mixed, labels, train_set.classes, rows=1,
-              title="60 % of an image with this label, 40 % of the one before it (the first: of the last)")
+names = [train_set.classes[label] for label in labels]
+plots.samples(mixed, range(10), [f"{names[k]}\n{names[k - 1]}" for k in range(10)], rows=1,
+              title="60 % of an image with the upper label, 40 % of one with the lower")
 
 # %% [markdown]
 # Do they help this network on a schedule of 50 or 100 epochs? We haven't tried. You can in S9.6, on held-out images and

@@ -303,7 +303,8 @@ def block_by_block(runs: dict[str, torch.Tensor], what: str) -> Figure:
 
 @_styled
 def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, bands: dict[str, list[float]] | None = None,
-            lines: dict[str, dict[float, float]] | None = None, log: bool = False) -> Figure:
+            lines: dict[str, dict[float, float]] | None = None, margins: dict[str, dict[float, float]] | None = None,
+            log: bool = False) -> Figure:
     """What was measured against a number that doubles, such as the batch size: the mean over seeds, and each seed.
 
     Args:
@@ -311,6 +312,7 @@ def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, band
         x, y: what the numbers and the values are, with their unit.
         bands: name -> [value of each seed, ...] of what doesn't depend on the number: from the lowest to the highest.
         lines: name -> {number: value}, dashed, for comparison.
+        margins: name -> {number: standard error} of a line, drawn as a band around it.
         log: whether the values have a logarithmic axis, too.
     """
     fig, ax = plt.subplots(figsize=(8, 4))
@@ -321,6 +323,10 @@ def against(points: dict[str, dict[float, list[float]]], x: str, y: str, *, band
         ax.axhline(np.mean(values), color=colour, linewidth=1, label=name)
     for name, values in (lines or {}).items():
         ax.plot(*zip(*sorted(values.items()), strict=True), "--", color="grey", label=name)
+    for name, errors in (margins or {}).items():
+        around, places = lines[name], sorted(errors)
+        low, high = ([around[place] + sign * errors[place] for place in places] for sign in (-1, 1))
+        ax.fill_between(places, low, high, color="grey", alpha=0.2, linewidth=0)
     numbers = sorted({number for values in (*points.values(), *(lines or {}).values()) for number in values})
     for name, values in points.items():
         colour, found = next(colours), sorted(values.items())

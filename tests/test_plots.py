@@ -95,11 +95,14 @@ def test_misclassified_images_have_their_own_captions():
 def test_values_against_a_number_that_doubles():
     points = {"ghosts": {2: [50.0, 52.0], 128: [70.0], 16: [60.0, 62.0, 64.0]}}
     ax, = readable(plots.against(points, "images", "accuracy (%)", bands={"group norm": [40.0, 44.0]},
-                                 lines={"root": {2: 55.0, 128: 65.0}}, log=True)).axes
+                                 lines={"root": {2: 55.0, 128: 65.0}}, margins={"root": {2: 0.0, 128: 5.0}},
+                                 log=True)).axes
     drawn = {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in ax.lines}
     assert drawn["ghosts"] == [(2, 51.0), (16, 62.0), (128, 70.0)] and drawn["root"] == [(2, 55.0), (128, 65.0)]
     assert list(ax.lines[drawn_at(ax, "group norm")].get_ydata()) == [42.0, 42.0]
     assert len(ax.lines[-1].get_xdata()) == 6  # a dot each seed
+    band = ax.collections[-1].get_paths()[0].vertices.tolist()
+    assert [128, 60.0] in band and [128, 70.0] in band and [2, 55.0] in band
     assert words(ax.get_xticklabels()) == ["2", "16", "128"] and ax.get_xscale() == ax.get_yscale() == "log"
 
 
