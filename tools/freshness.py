@@ -86,7 +86,7 @@ def verify(run: Experiment, name: str, make_network, recipe, data: tuple) -> str
         known = experiment.before_training(network, recipe, shape)
         if reason := (experiment.staleness(path, layers, recipe) or experiment.missing_weights(path, has_weights)
                       or compare_numbers(results.read(path), known, network, data, recipe, has_weights)):
-            return f"{relative(path)} is stale: {reason}; `make results` makes it anew"
+            return f"{relative(path)} is stale: {reason}; delete it, and `make results` makes it anew"
     return None
 
 

@@ -176,7 +176,8 @@ def few_parameters() -> Finding:
     return Finding(
         "few_parameters",
         f"**Size isn't everything.** A network of {smallest['params']} parameters, one block of convolutions used "
-        f"eight times, makes less than a third of the mistakes of a linear classifier with {linear['params']:,}. "
+        f"eight times, makes less than a third of the mistakes of a linear classifier with {linear['params']:,}, "
+        f"after {smallest['epochs']} epochs against {linear['epochs']}. "
         f"({smallest['n']} seeds each; below, equal steps are equal factors.)",
         3 * (100 - smallest["worst"]) < 100 - max(run["accuracy"] for run in linear["results"]),
         "S7_mnist/3_augmentation", draw)
@@ -199,7 +200,7 @@ def norm_or_network() -> Finding:
     return Finding(
         "norm_or_network",
         "**One network proves nothing about norms.** In the network `shared` of session 8 batch norm is more than "
-        "three times as far ahead of group and layer norm as in `budgeted`, with the same recipe "
+        "three times as far ahead of group and layer norm as in `budgeted`, after eight epochs of one recipe "
         f"({leads['shared'][0].n} seeds each).",
         all(better(norms["bn"], norms[other]) for norms in found.values() for other in ("gn", "ln"))
         and all(much.mean > 3 * little.mean for much, little in zip(*leads.values(), strict=True)),

@@ -22,7 +22,7 @@ FIGURES = {  # in S*/results/figures/, and what a README says beside it
     "curves": "Error after each epoch, on a logarithmic axis: the mean over seeds, with a band from the best seed to "
               "the worst. Dashed, where it was recorded: on training images, measured in the same way. Below: the "
               "learning rate",
-    "misclassified": "What the session's last network gets wrong, seed 0: true and predicted class",
+    "misclassified": "What our network gets wrong, seed 0: true and predicted class",
 }
 
 
@@ -109,7 +109,7 @@ def tabulate_results(about: Session, folder: Path) -> str:
         sources.append(f"{baseline['accuracy']:.2f} % with {linked}")
     text = (f"{tables.markdown(head, rows, 'llrrrrrll')}\n\n"
             "Accuracy after the last epoch, never the best one: mean ± standard deviation over the seeds. "
-            "A network's targets are those of its notebook: an early one's are lower than the session's.")
+            "A network's targets are those of its notebook, which may be lower or higher than the session's.")
     if sources:
         text += f"\nWhat others report of their networks, at the best epoch: {', '.join(sources)} parameters."
     return text
