@@ -285,12 +285,12 @@ plots.curves({"our recipe": by_our_recipe, "its authors' recipe": by_their_recip
 # %% [markdown]
 # ### Analysis
 #
-# With the same parameters, and as many epochs, it makes less than two thirds of the mistakes. Nothing about the network
-# has changed, so the gain is the recipe's. (Each was trained once. But it is nearly seven points, and where this course
-# has trained several seeds for 25 epochs, they are within a point of each other.) The curve is smooth, too: no step
-# down is larger than a tenth of a point. Which part of the recipe is it? The two differ in optimizer, rate, schedule,
-# label smoothing, EMA and transforms, so these two runs can't tell which part helped. S9.4 takes two parts out, one at
-# a time.
+# With the same parameters, and as many epochs, it makes little more than half of the mistakes. Nothing about the
+# network has changed, so the gain is the recipe's. (By its authors' recipe it was trained once, by ours with three
+# seeds. But the gain is nearly seven points, and none of our three is half a point from another.) The curve is smooth,
+# too: no step down is as large as a quarter of a point. Which part of the recipe is it? The two differ in optimizer,
+# rate, schedule, label smoothing, EMA and transforms, so these runs can't tell which part helped. S9.4 takes two parts
+# out, one at a time.
 #
 # So be careful with comparisons: **an accuracy belongs to a network and its recipe.** To call another network better
 # than this one, train both by the same recipe for the same number of epochs, with several seeds.
@@ -298,11 +298,20 @@ plots.curves({"our recipe": by_our_recipe, "its authors' recipe": by_their_recip
 # %%
 full, by_authors = (published_summary("S9_advanced_conv/3_inverted_bottlenecks", name)  # in the preset quick, too
                     for name in ("inverted_bottlenecks", "authors_recipe"))
-curve, curve_of_authors = (row["results"][0]["curve"] for row in (full, by_authors))
-# by how much the accuracy falls from one epoch to the next
-falls, falls_of_authors, reported_falls = (
-    [before - after for before, after in pairwise(accuracies) if after < before]
-    for accuracies in (*([row["test_accuracy"] for row in rows] for rows in (curve, curve_of_authors)), reported))
+curve_of_authors = by_authors["results"][0]["curve"]
+
+
+def falls(accuracies):
+    """By how much the accuracy falls from one epoch to the next, where it does."""
+    return [before - after for before, after in pairwise(accuracies) if after < before]
+
+
+def tested(result):
+    return [row["test_accuracy"] for row in result["curve"]]
+
+
+falls_of_authors, reported_falls = falls(tested(by_authors["results"][0])), falls(reported)
+ours_apart = full["worst"], max(one["accuracy"] for one in full["results"])
 run.claims(
     ("By its authors' recipe it misses 85 %, and ends within a point of what they report.",
      baseline["accuracy"] - 1 < by_authors["mean"] < run.session.goal.limit),
@@ -311,10 +320,12 @@ run.claims(
     ("In both the accuracy falls in five of 24 steps, in our run by up to one and a half points.",
      len(falls_of_authors) == len(reported_falls) == 5 and 1.4 < max(falls_of_authors) < 1.6),
     ("There about one in ten training images is still wrong.", abs(curve_of_authors[-1]["fit_accuracy"] - 90) < 2),
-    ("By our recipe it makes less than two thirds of the mistakes.",
-     100 - full["mean"] < 2 / 3 * (100 - by_authors["mean"])),
+    ("By our recipe it makes little more than half of the mistakes.",
+     1 / 2 < (100 - full["mean"]) / (100 - by_authors["mean"]) < 0.6),
     ("It gains nearly seven points.", 6.5 < full["mean"] - by_authors["mean"] < 7),
-    ("No step down is larger than a tenth of a point.", max(falls) < 0.1),
+    ("Its three seeds are less than half a point apart.", full["n"] == 3 and ours_apart[1] - ours_apart[0] < 0.5),
+    ("No step down is as large as a quarter of a point.",
+     max(fall for one in full["results"] for fall in falls(tested(one))) < 0.25),
 )
 
 # %% [markdown]
