@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import math
 import random
 import re
 
@@ -190,7 +191,7 @@ WRONG = {
                lambda effective, size: effective[2:-2, 2:-2].sum() / effective.sum() * 100,
                lambda effective, size: effective[4:8, 4:8].sum() / effective.sum()],
     "S9.2.1": [1 / 2, 7 / 8, 1 / 6],
-    "S9.2.2": [0.4465, 113, 113.8575, 0],
+    "S9.2.2": [0.2875, 74, 0.2875 * 255, 0.2875 * 256, 114, 0],
     "S9.2.3": [lambda images, chosen: images.flip(3), lambda images, chosen: images,
                lambda images, chosen: images[chosen].flip(3),
                lambda images, chosen: torch.stack([image.flip(2) if k % 2 == 0 else image
@@ -214,7 +215,8 @@ WRONG = {
                lambda ours, theirs: 0.0],
     "S9.4.6": ["it helps", "it hurts"],
     "S9.5.1": [50 / 190, (190 / 50) ** 0.5, 0.487, 1],
-    "S9.5.2": [lambda epochs: 14 - 4 * (epochs - 10) / 30, lambda epochs: 140 / epochs, lambda epochs: 10,
+    "S9.5.2": [lambda epochs: 14 - 2 * math.log2(epochs / 10), lambda epochs: 14 - 4 * (epochs - 10) / 30,
+               lambda epochs: 140 / epochs, lambda epochs: 10,
                lambda epochs: 14 * (10 / 14) ** ((epochs - 10) / 30)],
     "S9.5.3": [lambda shares, first, second, share: share * shares[first] + (1 - share) * shares[second],
                lambda shares, first, second, share: -shares[first],

@@ -119,7 +119,7 @@ def judge_tiny(model):
     if missing := [kind for kind in ("depthwise", "dilated") if not kinds[kind]]:
         return f"It has no {missing[0]} convolution."
     if not kinds["global_pools"] or not kinds["linear"]:
-        return "It should end with a global average and a linear layer."
+        return "It should end with a global average, nn.AdaptiveAvgPool2d(1), and a linear layer."
     if kinds["max_pools"]:
         return "It has a max-pool: let a convolution have a stride."
     if (field := field_before_average(model, (3, 32, 32))) <= 44:
@@ -164,11 +164,13 @@ CHECKS = {
         7 / 8: "Those are changed.",
         1 / 6: "Each leaves half of what the one before has left.",
     }, otherwise="Each leaves half of the images as they are, whatever the others do."),
-    "S9.2.2": number(114, mistakes={
-        113.8575: "A byte is a whole number.",
-        113: "Round it: 113.86.",
-        0.4465: "albumentations has values from 0 to 255.",
-    }, otherwise="255 times the mean, rounded."),
+    "S9.2.2": number(73, mistakes={
+        0.2875 * 255: "A byte is a whole number.",
+        74: "The largest byte is one less than their number.",
+        0.2875 * 256: "A byte is a whole number, and the largest is one less than their number.",
+        0.2875: "albumentations has values from 0 to 255.",
+        114: "That is for CIFAR-10.",
+    }, otherwise="A value of 1 is the largest byte. Which one is this?"),
     "S9.2.3": function(flip, draw_images, {
         lambda images, chosen: images.flip(3): "All of them are mirrored now.",
         lambda images, chosen: flip(images, ~chosen): "Those are the others.",
@@ -182,7 +184,7 @@ CHECKS = {
         3.125: "As a fraction, please: between 0 and 1.",
     }, otherwise="The fraction of the images times the fraction of the pixels of each."),
     "S9.2.5": choice("flip", {
-        "shift": "A hand that is moved or turned a little is the same hand.",
+        "shift": "A hand that is moved a little is the same hand.",
         "hole": "A hand that is partly covered is the same hand.",
     }),
     "S9.3.1": number(11_680, mistakes={
@@ -259,16 +261,18 @@ CHECKS = {
     "S9.5.1": number((50_000 / 190_000) ** 0.5, tolerance=0.015, mistakes={
         50_000 / 190_000: "That is for parameters. They go with inputs times outputs, and both get fewer.",
         (190_000 / 50_000) ** 0.5: "Upside down: the channels get fewer.",
-        1 - (50_000 / 190_000) ** 0.5: "That is the part that goes. Which one stays?",
+        1 - (50_000 / 190_000) ** 0.5: "Is that the part that goes? Or the width of the table, for a little less?",
     }, otherwise="Inputs and outputs get fewer by the same factor, so the parameters by its square."),
     "S9.5.2": function(power_law, lambda generator: (draw(generator, 5, 200),), {
         lambda epochs: 14 - 4 * (epochs - 10) / 30: "That is a straight line, which falls below 0 one day.",
         lambda epochs: 14 * (10 / 14) ** ((epochs - 10) / 30):
             "That is an exponential: the same factor for each epoch more. Here it is the same for each doubling.",
         lambda epochs: 14 * epochs ** -math.log(14 / 10, 4): "The law goes through 14 at 10 epochs, not at one.",
+        lambda epochs: 14 - 2 * math.log2(epochs / 10):
+            "There each doubling takes away as many points. By a power law it takes away the same part.",
         lambda epochs: 100 - power_law(epochs): "That is the accuracy. The error, please.",
         lambda epochs: power_law(epochs) / 100: "In percent, please.",
-    }, otherwise="error = a * epochs ** -b: find b from the two errors' ratio, then a."),
+    }, otherwise="error = a * epochs ** -b: find b from the two errors' ratio, then a, and round neither."),
     "S9.5.3": function(mixed_loss, draw_mixture, {
         lambda log_shares, first, second, share: -mixed_loss(log_shares, first, second, share): "A loss is positive.",
         lambda log_shares, first, second, share: mixed_loss(log_shares, second, first, share):
