@@ -154,7 +154,7 @@ torch.testing.assert_close(F.conv2d(x, spread, padding=2), F.conv2d(x, weights, 
 # both: the multiplications of one image, forward only, and the time of one step, forward and back, for 64 images on the
 # machine that ran this notebook, with numbers of 32 bits (*fp32*). (Each layer is timed in five rounds, and the fastest
 # counts: other programs can only make a step slower.) Before you look: the separable convolution needs about an eighth
-# of the 3x3's multiplications. How many times faster will it be?
+# of the 3x3's multiplications, $(9 I + I O) H W$. How many times faster will it be?
 
 # %%
 convolutions = {
@@ -184,11 +184,11 @@ Markdown(tables.markdown(head, [
 
 # %% [markdown]
 # Divide 100 % by a share, and you have how many times cheaper or faster a layer is. Eight groups and the separable
-# convolution both multiply about an eighth as often as the 3x3, and neither is eight times faster. The maps have to be
-# read and written, whatever is multiplied. And it matters how well a library computes a kind of layer. On this machine
-# eight groups take much longer than the separable convolution, although they multiply slightly less. A count of
-# multiplications shows none of that. **Measure seconds before you call a network fast.** Parameters are another matter:
-# they are what this session counts.
+# convolution both multiply about an eighth as often as the 3x3, and neither is eight times faster. Probably because the
+# maps have to be read and written, whatever is multiplied, and because a library computes some kinds of layers better
+# than others. On this machine eight groups take much longer than the separable convolution, although they multiply
+# slightly less. A count of multiplications shows none of that. **Measure seconds before you call a network fast.**
+# Parameters are another matter: they are what this session counts.
 
 # %%
 run.claims(
@@ -301,8 +301,8 @@ tables.receptive_field_table(fields["dilations 1, 2, 4, 8"])
 #
 # Dilations of 2 on top of each other look at every second pixel only, along rows and along columns: at little more
 # than a quarter of their window. The neighbour of an output pixel looks at others: the two have no pixel in common.
-# With dilations of 1, 2, 3 a stack sees as far and leaves no hole (Wang et al., 2018). Nor does one in which a single
-# layer isn't dilated.
+# With dilations of 1, 2, 3 a stack sees as far and leaves no hole (Wang et al., 2018). Nor do dilations of 2 after one
+# plain layer. (After a plain layer a dilation of 4 leaves some: try it.)
 
 # %%
 boards = {f"dilations {', '.join(map(str, dilations))}": nn.Sequential(*(conv(dilation=d) for d in dilations))
@@ -322,7 +322,7 @@ only_dilated = boards["dilations 2, 2, 2"]
 in_common = sees(only_dilated, 32, 32, (1, 64, 64)) & sees(only_dilated, 32, 33, (1, 64, 64))
 run.claims(
     ("With dilations of 2, 2, 2 neighbours have no pixel in common.", not in_common.any()),
-    ("One layer that isn't dilated closes all holes.",
+    ("One plain layer closes all holes of dilations of 2.",
      seen["dilations 1, 2, 2, 2"][0] == seen["dilations 1, 2, 2, 2"][1] ** 2),
     ("Dilations 2, 2, 2 and 1, 2, 3 have a window of the same size.",
      seen["dilations 2, 2, 2"][1] == seen["dilations 1, 2, 3"][1]),
@@ -333,8 +333,8 @@ run.claims(
 
 # %% [markdown]
 # In a network plain layers usually come first. Then no pixel of the *image* is missed, for each position of the map on
-# which the dilated layers work has already seen its neighbours' pixels. What an output misses is every second position
-# of that *map*.
+# which the dilated layers work has already seen its neighbours' pixels. Of that *map* an output sees only every second
+# row and column, about a quarter of the positions.
 #
 # ## What a trained network looks at
 #
@@ -346,14 +346,17 @@ run.claims(
 # $$E(h, w) = \frac{1}{N} \sum_{n=1}^{N} \sum_c
 # \left| \frac{\partial \sum_k A_k^{(n)}(p, q)}{\partial x^{(n)}_c(h, w)} \right|$$
 #
-# Take the network of S9.4. C1 to C4 are its four stages; here are its layers:
+# Take the network of S9.4. C1 to C4 are its four stages; here are its layers, with the stride and the dilation of the
+# depthwise ones:
 
 # %%
-for number, layer in enumerate(s9.ours(), start=1):
-    print(number, type(layer).__name__, [tuple(p.shape) for p in layer.parameters() if p.dim() > 1] or "")
+for number, layer in enumerate(s9.ours()):
+    depthwise_part = getattr(layer, "depthwise", None)
+    print(number, type(layer).__name__, [tuple(p.shape) for p in layer.parameters() if p.dim() > 1] or "",
+          f"stride {depthwise_part.stride[0]}, dilation {depthwise_part.dilation[0]}" if depthwise_part else "")
 
 # %% [markdown]
-# The ninth, a dilated separable convolution of 160 channels, ends C3. A position of its map can see 51 x 51 pixels,
+# Layer 8, a dilated separable convolution of 160 channels, ends C3. A position of its map can see 51 x 51 pixels,
 # more than the image has. For comparison, three networks that aren't trained. Their batch norms first need the mean and
 # the variance of real images; one pass in training mode records them. Where will most of the gradient be? And does a
 # trained network look further than these, or less far?
@@ -379,6 +382,7 @@ def effective_field(network, layers):
     x = images.clone().requires_grad_()
     maps = nn.Sequential(*list(network)[:layers]).eval()(x)
     centre = maps.shape[2] // 2
+    # in evaluation mode images don't influence one another: the gradient of the sum has each image's own
     gradient, = torch.autograd.grad(maps[:, :, centre, centre].sum(), x)
     return gradient.abs().sum(1).mean(0)
 
@@ -408,13 +412,14 @@ Markdown(tables.markdown("network | pixels that hold half of the gradient | of t
 # Before training about a fifth of the image holds half of the gradient. (Luo et al. give the reason: many ways lead
 # through the network to the central pixels, and few to the outer ones.) In the trained network the bright core is
 # smaller, but the dim surroundings hold more: half of the gradient takes a quarter of the image. By this measure it
-# looks a little further. (One trained network: another seed might look less far.) Were all pixels equal it would take
-# half of the image, 512 pixels. So the receptive field above 44 that the assignment asks for says what a position *can*
-# see, and little about what it looks at.
+# looks a little further. (Counting says how spread out it is; exercise 6 measures how far from the centre. One trained
+# network: another seed might look less far.) Were all pixels equal it would take half of the image, 512 pixels. So the
+# receptive field above 44 that the assignment asks for says what a position *can* see, and little about what it looks
+# at.
 
 # %%
 run.claims(
-    ("A position of the ninth layer's map can see 51 pixels.",
+    ("A position of layer 8's map can see 51 pixels.",
      receptive_field(nn.Sequential(*list(s9.ours())[:9]), (3, 32, 32))[-1].rf_out == 51),
     ("Before training half of the gradient comes from about a fifth of the image.",
      all(abs(pixels / 1024 - 1 / 5) < 0.03 for name, pixels in half.items() if name != "trained")),
@@ -519,8 +524,8 @@ check("S9.1.5", times_as_many)
 # times_as_many = 4
 # ```
 #
-# Their maps are twice as high and twice as wide. S9.4 counts it for a whole network, whose first dilated layer is the
-# one that had the stride.
+# Their maps are twice as high and twice as wide. S9.4 counts it for a whole network. There the layer that loses its
+# stride is dilated, too.
 # </details>
 #
 # **6.** Write a function that returns which fraction of an effective receptive field `effective` (H, W) is inside the
@@ -542,7 +547,7 @@ check("S9.1.6", central_part)
 #     return effective[top:top + size, left:left + size].sum() / effective.sum()
 # ```
 #
-# Try it on the fields above: if all pixels counted equally, 16 of 32 pixels each way would hold a quarter.
+# Try it on the fields above, with 16: if all pixels counted equally, it would be a quarter.
 # </details>
 #
 # ## References

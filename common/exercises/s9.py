@@ -86,7 +86,8 @@ def draw_runs(generator):
     """Two lists of (seed, accuracy), as long and each in an order of its own; the second has another seed for one."""
     runs = draw(generator, 3, 7)
     ours, theirs = ([(seed, best + torch.rand((), generator=generator).item())
-                     for seed in torch.randperm(runs, generator=generator).tolist()] for best in (88, 86))
+                     for seed in torch.randperm(runs, generator=generator).tolist()]
+                    for best in (88, 85 + draw(generator, 0, 6)))
     return ours, [(seed or runs, accuracy) for seed, accuracy in theirs]
 
 
@@ -138,7 +139,8 @@ CHECKS = {
         9 * 64 * 128 // 64: "Divide by the groups, once.",
         64 * 128 // 8: "Each weight is a 3x3 filter.",
         9 * 64 + 64 * 128: "That is the separable one.",
-    }, otherwise="9 times inputs times outputs, over the groups."),
+        9 * 64 * 128 // 8 + 128: "That is with a bias.",
+    }, otherwise="Each output sees only the inputs of its group. How many are those?"),
     "S9.1.3": function(pixels_in_a_row, draw_dilations, {
         lambda dilations: 1 + 2 * sum(dilations): "That is the width of the window. Some of its pixels aren't seen.",
         lambda dilations: 3 ** len(dilations): "Different ways may lead to the same pixel: count it once.",
@@ -158,7 +160,9 @@ CHECKS = {
         of_another_square: "Its height and its width may differ: the square begins at another row than column.",
         lambda effective, size: effective[size:-size, size:-size].sum() / effective.sum():
             "`size` is the square's side, and not what is left out at the border.",
-    }, otherwise="Where does the square begin, so that as much is left above it as below, and on the left as right?"),
+        lambda effective, size: central_part(effective, size) * effective.numel() / size**2:
+            "That is a mean over a mean. A fraction is a sum over a sum.",
+    }, otherwise="Is your square `size` pixels wide and high, with as much left above it as below, and on both sides?"),
     "S9.2.1": number(1 / 8, mistakes={
         1 / 2: "That is after one of them.",
         7 / 8: "Those are changed.",
@@ -194,20 +198,25 @@ CHECKS = {
         12_704: "The input is added as it is: no channels change.",
         32 * 160 + 9 * 160 * 160 + 160 * 32: "The 3x3 convolution is depthwise: one filter a channel.",
         9 * 32 * 32: "That is a plain 3x3 convolution.",
-    }, otherwise="I M + 9 M + M O."),
+        11_744: "That is with a norm.",
+    }, otherwise="It has three convolutions. What does each take?"),
     "S9.3.2": number(32 * 160 * 1024, mistakes={
         32 * 160: "Those are its weights. At how many positions is each used?",
         9 * 32 * 160 * 1024: "It is a 1x1 convolution.",
-    }, otherwise="Inputs times outputs times positions."),
+        11_680 * 1024: "That is the whole block.",
+    }, otherwise="How many weights has it, and at how many positions is each used?"),
     "S9.3.3": function(lambda channels, budget: budget // (2 * channels + 9),
                        lambda generator: (draw(generator, 8, 64), draw(generator, 2_000, 50_000)), {
         lambda channels, budget: budget // (2 * channels): "The depthwise filters cost something, too.",
         lambda channels, budget: (budget - 2 * channels) // (2 * channels + 13): "Leave the norms out.",
         lambda channels, budget: budget / (2 * channels + 9): "Channels are whole.",
         lambda channels, budget: budget // (2 * channels + 9) + 1: "That is one more than the budget pays for.",
+        lambda channels, budget: round(budget / (2 * channels + 9)): "Rounded up it may no longer fit.",
+        lambda channels, budget: budget // (2 * channels + 9) - 1: "One more still fits.",
+        lambda channels, budget: (budget - channels**2) // (2 * channels + 9): "The input is added as it is.",
     }, otherwise="What does one middle channel cost? Divide the budget by that."),
     "S9.3.4": choice("c1", {
-        "c2": "A block before it has larger maps.",
+        "c2": "A stage before it has larger maps.",
         "c3": "Look at the table of times.",
         "c4": "That is where the parameters are.",
     }),
@@ -219,22 +228,26 @@ CHECKS = {
         5_840: "Those are the weights that it saves. Each is used at every position.",
         11_960_320: "That is what the whole block took before.",
         5_242_880: "The depthwise 3x3 becomes smaller, too.",
+        5_324_800: "A depthwise filter has nine weights.",
     }, otherwise="The weights that go, times the positions."),
     "S9.4.1": function(class_activation_map, draw_maps, {
         lambda maps, weights: (weights[:, None, None] * maps).sum(0): "Evidence against the class counts 0.",
         lambda maps, weights: (weights[:, None, None] * maps).relu().sum(0): "Add up all channels first. What is left "
                                                                              "below 0 then is evidence against it.",
         lambda maps, weights: maps.sum(0).relu(): "Each channel counts by its weight.",
+        lambda maps, weights: (weights[:, None, None] * maps.relu()).sum(0): "Set to 0 only after the sum.",
+        lambda maps, weights: (weights.relu()[:, None, None] * maps).sum(0).relu(): "Negative weights count, too.",
         lambda maps, weights: class_activation_map(maps, weights) / 16: "The sum, not divided by anything.",
         lambda maps, weights: class_activation_map(maps, weights) / class_activation_map(maps, weights).max():
             "Leave it as it is: the largest value needn't be 1.",
         lambda maps, weights: (weights[:, None, None] * maps).sum((1, 2)).relu(): "Add up channels, not positions.",
         lambda maps, weights: (weights[:, None, None] * maps).mean(0).relu(): "The sum over channels, not the mean.",
-    }, otherwise="Multiply each map by its weight, add them up, and set to 0 what is below 0."),
+    }, otherwise="It is the inner sum of the formula, cut off at 0. Over what does it go?"),
     "S9.4.2": number(99.46, mistakes={
         0.9946: "In percent, please.",
         0.54: "That is how often it is counted wrong.",
         100: "Judged by wrong labels it is wrong where they are.",
+        99.5: "Don't round.",
     }, otherwise="It is counted wrong wherever the label is."),
     "S9.4.3": choice("unknown", {
         "a": "It was trained for twice as long.",
@@ -245,12 +258,14 @@ CHECKS = {
         53_088: "That is with shared weights.",
         52_640: "That is one of them.",
         104_384: "And the norms?",
-    }, otherwise="A depthwise 3x3 has 9 weights a channel, the 1x1 has inputs times outputs, a norm 2 a channel."),
+        104_832: "Each of the two layers has its own norm.",
+    }, otherwise="What does a depthwise 3x3 have, what the 1x1, and what a norm?"),
     "S9.4.5": function(mean_difference, draw_runs, {
         lambda ours, theirs: mean_of_all(ours) - mean_of_all(theirs): "Some seeds have one run only: leave them out.",
         lambda ours, theirs: sum(one[1] - other[1] for one, other in zip(ours, theirs, strict=True)) / len(ours):
             "The second list isn't in the order of the first: look at the seeds.",
         lambda ours, theirs: -mean_difference(ours, theirs): "Ours less theirs, please.",
+        lambda ours, theirs: abs(mean_difference(ours, theirs)): "A difference may be negative: keep its sign.",
         sum_of_differences: "Divide by the number of pairs.",
         lambda ours, theirs: sum_of_differences(ours, theirs) / len(ours): "There are fewer pairs than runs.",
     }, otherwise="Take the seeds that both have, and the mean of the differences."),
