@@ -1,7 +1,8 @@
 """Ideas for the network and the recipe of session 9: python -m tools ideas S9_advanced_conv, some hours of a core.
 
-Each trains on 40,000 images, for ten epochs where its name says no other number, and is judged on 10,000 other training
-images; the test set has no part in it. The transforms of the assignment are those by the batch, which take less time.
+Each trains on 40,000 images for ten epochs where its name says no other numbers, and is judged on 10,000 other
+training images; the test set has no part in it. The transforms of the assignment are those by the batch, which take
+less time.
 """
 
 from dataclasses import replace
@@ -31,6 +32,8 @@ def hole(size: int, p: float):
 SHIFT = ("shift_scale_rotate", {"shift": 0.14, "scale": 0.0, "rotate": 0, "p": 1.0})
 TEN = replace(recipes.S9, epochs=10, augmentation=(FLIP, move(0.5), hole(16, 0.5)))
 GENTLE = replace(TEN, epochs=25, augmentation=(FLIP, SHIFT, hole(8, 0.5)))
+# as many epochs as the long schedule of S9.5, and few images: the network soon knows them
+LONG = replace(GENTLE, epochs=50, train_images=10_000)
 
 
 def blocks(*channels: int, activation: type[nn.Module] = nn.SiLU):
@@ -55,5 +58,8 @@ IDEAS = [{  # the network and its recipe; the others are compared with the first
     "25 epochs: flip, shift, a hole of 16 x 16 in half of the images": (WIDE, replace(
         GENTLE, augmentation=(FLIP, SHIFT, hole(16, 0.5)))),
     "25 epochs: the first with Muon's peak 0.025": (WIDE, replace(GENTLE, muon=0.025)),
+}, {  # mixup on a long schedule
+    "50 epochs of 10,000 images": (WIDE, LONG),
+    "50 epochs of 10,000 images: mixup": (WIDE, replace(LONG, mixup=0.2)),
 }]
 SEEDS: dict[str, int] = {}  # of others one
