@@ -291,8 +291,8 @@ plots.samples(augment(images[chosen].repeat_interleave(10, 0), generator, GENTLE
 # ## Less overfitting, and a better network?
 #
 # S9.4 has trained its network on a very short schedule, four epochs of 15,000 images, with `GENTLE` and without any
-# augmentation, three seeds each. First the generalization gap (S7.2): training images (the first 750) and test images
-# as they are, measured in the same way.
+# augmentation, five seeds and three. First the generalization gap (S7.2): training images (the first 750) and test
+# images as they are, measured in the same way.
 
 # %%
 augmented, plain = (published_summary("S9_advanced_conv/4_ours", name)

@@ -39,6 +39,7 @@ epochs: int = None  # training epochs; None: as the preset says
 output: str = ""  # folder for the results, in Colab one like /content/drive/MyDrive/course; empty: below the course
 
 # %%
+import operator
 from functools import partial
 from itertools import pairwise
 
@@ -63,12 +64,12 @@ data = train_set, test_set = run.data("cifar10")
 # %% [markdown]
 # ## The inverted bottleneck
 #
-# A *bottleneck* (He et al., 2016) makes the channels fewer, looks around with a 3x3 convolution where that is cheap,
-# and makes them many again. With depthwise filters looking around is cheap anyway: it costs 9 weights a channel. So an
+# A *bottleneck* (He et al., 2016) reduces the number of channels, looks around with a 3x3 convolution where that is
+# cheap, and restores them. With depthwise filters looking around is cheap anyway: it costs 9 weights a channel. So an
 # **inverted bottleneck** (Sandler et al., 2018) does the opposite. A 1x1 convolution makes the channels *more*, a
 # depthwise 3x3 convolution looks around in each of them, and another 1x1 convolution brings them down again. The input
-# is added, by way of a 1x1 convolution of its own where the number of channels changes. From $I$ channels by way of $M$
-# to $O$ that takes
+# is added, here by way of a 1x1 convolution of its own where the number of channels changes (Sandler et al. don't add
+# it there). From $I$ channels by way of $M$ to $O$ that takes
 #
 # $$I M + 9 M + M O \quad (+\, I O \text{ where } I \ne O)$$
 #
@@ -99,8 +100,9 @@ for outputs in (8, 12):
     torch.testing.assert_close(by_hand(x), by_library(x))
 
 # %% [markdown]
-# There is no ReLU after the last 1x1 convolution. It has few channels, and what ReLU sets to 0 there is lost; among
-# many channels something of it would be left in others. (Sandler et al. call it a *linear* bottleneck.)
+# There is no ReLU after the last 1x1 convolution. Sandler et al., who call this a *linear* bottleneck, give the reason:
+# it has few channels, and what ReLU sets to 0 there is lost; among many channels something of it would be left in
+# others.
 
 # %%
 plots.residual_block([("1x1, norm,\nReLU", 160), ("depthwise 3x3,\nnorm, ReLU", 160), ("1x1, norm", 32)], 32)
@@ -115,9 +117,8 @@ plots.residual_block([("1x1, norm,\nReLU", 160), ("depthwise 3x3,\nnorm, ReLU", 
 # a 3x3 convolution and an inverted bottleneck; diagram and table list these parts one by one. C2 and C3 begin with a
 # stride of 2. C4 begins with a dilated convolution without padding, which takes the map from 8 x 8 to 4 x 4.
 #
-# The convolutions are its authors'. The rest differs a little. They put each norm after its ReLU, and have a ReLU at
-# the end of each bottleneck, too, the first three with a dropout of 10 %. Their strided and dilated convolutions have
-# no ReLU. Here all bottlenecks are those from above, and each 3x3 convolution in front of one has a ReLU.
+# The convolutions are its authors'. The rest is a little simpler: all bottlenecks are those from above, and each 3x3
+# convolution in front of one has a norm and a ReLU. (Theirs follows below.)
 
 # %%
 def convolution(inputs, outputs, stride=1, dilation=1, padding=1):
@@ -190,9 +191,9 @@ Markdown(tables.markdown("stage | input | parameters | multiply-accumulates | ti
 
 # %% [markdown]
 # The parameters are at the end, where channels are many. The arithmetic is at the front, where pixels are: C1 computes
-# 160 channels at 32 x 32 positions. The time is at the front, too: that is where most is multiplied, and where the
-# largest maps are read and written. So to make a network smaller, save parameters at the end; to make it faster, save
-# arithmetic at the front.
+# 160 channels at 32 x 32 positions. The time is at the front, too: probably because most is multiplied there, and the
+# largest maps are read and written. So to make this network smaller, save parameters in C4; to make it faster, begin
+# with C1. For another network, make this table first.
 
 # %%
 run.claims(
@@ -228,12 +229,48 @@ reported = [60.38, 64.94, 71.14, 72.58, 74.79, 77.16, 78.14, 78.52, 79.72, 79.75
 baseline, = run.session.baselines
 assert reported[-1] == max(reported) == baseline["accuracy"]
 
+
 # %% [markdown]
-# An accuracy that others report is a claim like any other. Can it be repeated, with our library and nearly their
-# network? We ask for the 85 % of the session.
+# An accuracy that others report is a claim like any other. Can it be repeated? For that we need their network as it is:
+# each norm after a ReLU, a ReLU at the end of each bottleneck, too, dropout of 10 % in the first three, and no ReLU
+# after the strided convolutions and the dilated one. It has the same parameters.
+
+# %%
+def relu_first(inputs, outputs, kernel, **options):
+    """A convolution, a ReLU and a norm."""
+    return [nn.Conv2d(inputs, outputs, kernel, bias=False, **options), nn.ReLU(), nn.BatchNorm2d(outputs)]
+
+
+class PublishedBlock(Block):
+    """The block as its authors have it: each norm after a ReLU, also at the end, and dropout."""
+
+    def __init__(self, inputs, middle, outputs, dropout=0.1):
+        super().__init__(inputs, middle, outputs)
+        self.expand = nn.Sequential(*relu_first(inputs, middle, 1))
+        self.depthwise = nn.Sequential(*relu_first(middle, middle, 3, padding=1, groups=middle))
+        self.project = nn.Sequential(*relu_first(middle, outputs, 1), nn.Dropout(dropout))
+
+
+def as_published():
+    """Their network: before C2, C3 and C4 there is no ReLU, and in C4 no dropout."""
+    return nn.Sequential(
+        *relu_first(3, 32, 3, padding=1), PublishedBlock(32, 160, 32),
+        nn.Conv2d(32, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), PublishedBlock(32, 160, 32),
+        nn.Conv2d(32, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), PublishedBlock(32, 160, 64),
+        nn.Conv2d(64, 64, 3, dilation=2, bias=False), nn.BatchNorm2d(64), PublishedBlock(64, 320, 132, dropout=0),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(132, 10),
+    )
+
+
+assert anatomy.count_parameters(as_published()) == anatomy.count_parameters(make_network())
+
+# %% [markdown]
+# We ask for the 85 % of the session, of theirs and of our simpler one. Do you expect the differences to matter?
 
 # %%
 within = [*run.session.budget, Target("epochs", "<=", 25)]
+published_result, _ = run.train_or_read("as_published", as_published, run.recipe(authors), data,
+                                         [*within, run.session.goal])
 their_result, _ = run.train_or_read("authors_recipe", make_network, run.recipe(authors), data,
                                      [*within, run.session.goal])
 by_their_recipe = run.over_seeds(their_result)
@@ -242,30 +279,34 @@ by_their_recipe = run.over_seeds(their_result)
 # ### Result
 
 # %%
-tables.target_table(their_result)
+tables.target_table(published_result)
 
 # %%
-repeated = [row["test_accuracy"] for row in their_result["curve"]]
-plots.lines({"as reported": reported, "repeated": repeated}, "epoch", "test accuracy (%)")
+repeated, simpler = ([row["test_accuracy"] for row in result["curve"]] for result in (published_result, their_result))
+plots.lines({"as reported": reported, "repeated": repeated, "the simpler network": simpler}, "epoch",
+            "test accuracy (%)")
 
 # %% [markdown]
 # ### Analysis
 #
-# Nearly. Our run misses the target, and ends within a point of what they report. The reported accuracy is higher after
-# nearly every epoch, and not only after the last. The network isn't quite theirs (see above), libraries have changed,
-# and chance is in both: one run each can't tell which it is. Both curves jump. From one epoch to the next the accuracy
-# falls in five of 24 steps, by up to one and a half points in our run. So it matters which epoch is looked at, and
-# where the best one is chosen by its test accuracy, it is partly a lucky one. (Theirs is also the last.) Has the
-# network learned all it can? In the figure below the dashed line is of training images as they are: one in ten is still
-# wrong after the last epoch.
+# It can be repeated: their network by their recipe meets the target, and ends within a quarter of a point of what they
+# report. Along the way now one is ahead and now the other. The simpler network misses the target. It is behind theirs
+# after every single epoch, so the place of norms and ReLUs, and dropout, seem to matter by this recipe. (Which of them,
+# two runs can't tell, nor whether another seed would say the same.)
+#
+# All curves jump. From one epoch to the next the accuracy falls in five of 24 steps, by less than half a point in what
+# they report, and by up to one and a half in our runs. So it matters which epoch is looked at, and where the best one
+# is chosen by its test accuracy, it is partly a lucky one. (In their log the best epoch is also the last.) Has the
+# network learned all it can? After the last epoch it gets one in ten of its training images wrong, measured as they
+# are. So it hasn't.
 #
 # ## Training it by our recipe
 #
 # ### Target
 #
-# Now the same network, as many epochs, and the recipe with which S9.4 trains ours: that of S8.3 (Muon, one cycle, label
-# smoothing, EMA) with the gentler transforms of S9.2. How many points do you expect that to bring? We ask for at least
-# 89.5 %.
+# Now the simpler network, as many epochs, and the recipe with which S9.4 trains ours: that of S8.3 (Muon, one cycle,
+# label smoothing, EMA) with the gentler transforms of S9.2. How many points do you expect that to bring? We ask for at
+# least 89.5 %. (The learning rate in the log and the figure is SGD's, which trains the few weights that aren't Muon's.)
 
 # %%
 recipe = run.recipe(recipes.S9, quick_epochs=2)
@@ -296,9 +337,8 @@ plots.curves({"our recipe": by_our_recipe, "its authors' recipe": by_their_recip
 # than this one, train both by the same recipe for the same number of epochs, with several seeds.
 
 # %%
-full, by_authors = (published_summary("S9_advanced_conv/3_inverted_bottlenecks", name)  # in the preset quick, too
-                    for name in ("inverted_bottlenecks", "authors_recipe"))
-curve_of_authors = by_authors["results"][0]["curve"]
+full, by_authors, theirs = (published_summary("S9_advanced_conv/3_inverted_bottlenecks", name)  # in quick, too
+                            for name in ("inverted_bottlenecks", "authors_recipe", "as_published"))
 
 
 def falls(accuracies):
@@ -310,16 +350,21 @@ def tested(result):
     return [row["test_accuracy"] for row in result["curve"]]
 
 
-falls_of_authors, reported_falls = falls(tested(by_authors["results"][0])), falls(reported)
+simpler, repeated = (tested(row["results"][0]) for row in (by_authors, theirs))
 ours_apart = full["worst"], max(one["accuracy"] for one in full["results"])
 run.claims(
-    ("By its authors' recipe it misses 85 %, and ends within a point of what they report.",
-     baseline["accuracy"] - 1 < by_authors["mean"] < run.session.goal.limit),
-    ("What they report is ahead after at least 20 of 25 epochs.",
-     sum(one > row["test_accuracy"] for one, row in zip(reported, curve_of_authors, strict=True)) >= 20),
-    ("In both the accuracy falls in five of 24 steps, in our run by up to one and a half points.",
-     len(falls_of_authors) == len(reported_falls) == 5 and 1.4 < max(falls_of_authors) < 1.6),
-    ("There about one in ten training images is still wrong.", abs(curve_of_authors[-1]["fit_accuracy"] - 90) < 2),
+    ("Their network by their recipe ends within a quarter of a point of what they report, and meets the target.",
+     abs(theirs["mean"] - baseline["accuracy"]) < 1 / 4 and theirs["mean"] >= run.session.goal.limit),
+    ("What they report is ahead after about half of the epochs.",
+     10 <= sum(one > other for one, other in zip(reported, repeated, strict=True)) <= 15),
+    ("The simpler network misses the target, and is behind theirs after every epoch.",
+     by_authors["mean"] < run.session.goal.limit and all(map(operator.lt, simpler, repeated))),
+    ("In each of the three the accuracy falls in five of 24 steps.",
+     all(len(falls(accuracies)) == 5 for accuracies in (reported, repeated, simpler))),
+    ("It falls by less than half a point in what they report, and by up to one and a half in our runs.",
+     max(falls(reported)) < 0.5 and all(1.4 < max(falls(accuracies)) < 1.6 for accuracies in (repeated, simpler))),
+    ("About one in ten training images is still wrong, in both of our runs.",
+     all(abs(row["results"][0]["curve"][-1]["fit_accuracy"] - 90) < 2 for row in (by_authors, theirs))),
     ("By our recipe it makes little more than half of the mistakes.",
      1 / 2 < (100 - full["mean"]) / (100 - by_authors["mean"]) < 0.6),
     ("It gains nearly seven points.", 6.5 < full["mean"] - by_authors["mean"] < 7),
@@ -402,8 +447,8 @@ check("S9.3.3", widest_middle)
 # Each middle channel costs one weight for each input, nine for its filter, and one for each output.
 # </details>
 #
-# **4.** This network has to become faster and keep its parameters, which hold what it can learn. In which stage do you
-# look first: "C1", "C2", "C3" or "C4"?
+# **4.** This network has to become faster and keep most of its parameters. In which stage do you look first: "C1",
+# "C2", "C3" or "C4"?
 
 # %% tags=["exercise"]
 slowest = ...

@@ -50,7 +50,7 @@ from torch import nn
 
 from common import experiment, grad_cam, plots, recipes, tables, timing
 from common.anatomy import blocks, count_parameters, layer_kinds, multiply_accumulates
-from common.claims import undecided
+from common.claims import better, undecided
 from common.data import load, normalize
 from common.exercises import check
 from common.models import s9
@@ -282,8 +282,8 @@ plots.lines({f"seed {seed}": line.tolist() for seed, line in enumerate(ahead)}, 
 # every run of ours; from the seventh to the seventeenth it is the other way round; then they come together. So which
 # one looks better depends on when you look.
 #
-# Would theirs be better on a short schedule? We try four epochs of 15,000 images, three seeds each. (The log below is
-# of seed 0.) What do you expect?
+# Would theirs be better on a short schedule? We try four epochs of 15,000 images, five seeds each. (The log below is of
+# seed 0.) What do you expect?
 
 # %%
 within = [run.session.target("params")]
@@ -300,12 +300,13 @@ Markdown(tables.markdown("network | parameters | multiply-accumulates | minutes 
     for row, make in ((ours_short, s9.ours), (theirs_short, s9.inverted_bottlenecks))], "lrrr"))
 
 # %% [markdown]
-# Theirs is ahead with each seed, but by amounts so different that the interval includes 0. Three pairs can't decide.
-# (Nor does pairing help here: ours is weakest with the seed with which theirs is strongest.) It fits the first epochs
-# of the long runs, though. And theirs takes nearly twice as long, though it has hardly more multiply-accumulates.
-# Probably that is C1, which takes most of its time (S9.3): norms and ReLUs of 160 channels at 32 x 32 positions aren't
-# counted as arithmetic, and have to be read and written. In the time of its four epochs ours could have about seven.
-# Which is better then wasn't tried.
+# Theirs is better here, by more than a point and a half. (Three seeds hadn't decided it, and two more of each network
+# were trained. That was decided once, and not until an interval pleased: who adds seeds for so long finds a difference
+# anywhere.) It fits the first epochs of the long runs. So what is clearly better on a short schedule needn't be so on a
+# long one. And theirs takes nearly twice as long, though it has hardly more multiply-accumulates. Probably that is C1,
+# which takes most of its time (S9.3): norms and ReLUs of 160 channels at 32 x 32 positions aren't counted as
+# arithmetic, and have to be read and written. In the time of its four epochs ours could have nearly seven. Which is
+# better then wasn't tried.
 
 # %%
 theirs, shorter = published["inverted_bottlenecks_short"], published["ours_short"]
@@ -318,9 +319,8 @@ run.claims(
      (their_logs.amin(0) > our_logs.amax(0))[:3].all()),
     ("From the seventh to the seventeenth it is the other way round.",
      (our_logs.amin(0) > their_logs.amax(0))[6:17].all()),
-    ("The network of S9.3 is ahead with each seed, and the interval includes 0.", undecided(theirs, shorter) and
-     all(one["accuracy"] > other["accuracy"]
-         for one, other in zip(theirs["results"], shorter["results"], strict=True))),
+    ("On the short schedule the network of S9.3 is better, by more than a point and a half in the mean.",
+     better(theirs, shorter) and difference(theirs, shorter).mean > 1.5),
     ("Its runs take more than one and a half times as long, with less than a tenth more multiplications.",
      theirs["seconds"] > 1.5 * shorter["seconds"] and multiply_accumulates(s9.inverted_bottlenecks(), shape)
      < 1.1 * multiply_accumulates(s9.ours(), shape)),
@@ -355,12 +355,11 @@ Markdown(tables.difference_table([(dilated_short, ours_short)]))
 
 
 # %% [markdown]
-# With dilation the network was ahead with each seed, but the size of the gain varies so much that the interval includes
-# 0: three seeds can't decide. (Nor can they say whether the gaps of the checkerboard cost anything. For that the same
-# network would have to be trained with dilations that leave no gap.) Be careful with "with each seed", too: all short
-# comparisons of this notebook are with the same three runs of ours, and the first of them is a weak one. Even if
-# dilation is better, it costs time, because C4 then has four times as many positions. Here is a step of 64 images, in
-# the precision in which the network trains on this machine:
+# With dilation the network is better, by about a point. (The same five runs of ours are in all short comparisons of
+# this notebook, so they aren't independent: the first is a weak one.) So on a short schedule the larger map is worth
+# more than what the checkerboard may cost. Whether its gaps cost anything isn't known: for that the same network would
+# have to be trained with dilations that leave none. And dilation costs time, because C4 then has four times as many
+# positions. Here is a step of 64 images, in the precision in which the network trains on this machine:
 
 # %%
 def step(network):
@@ -411,10 +410,9 @@ Markdown(tables.difference_table([(row, ours_short) for row in ablated]))
 
 # %%
 run.claims(
-    ("Dilation makes no clear difference, although it is ahead with each seed.",
-     undecided(published["dilated_short"], published["ours_short"])
-     and all(one["accuracy"] > other["accuracy"] for one, other in zip(
-         published["dilated_short"]["results"], published["ours_short"]["results"], strict=True))),
+    ("On the short schedule dilation is better, by about a point.",
+     better(published["dilated_short"], published["ours_short"])
+     and abs(difference(published["dilated_short"], published["ours_short"]).mean - 1) < 0.25),
     ("A step with dilation takes longer.", milliseconds["dilation"] > milliseconds["stride (ours)"]),
     ("With SGD it is worse, by more than four points at either end of the interval.",
      difference(published["ours_short_sgd"], published["ours_short"]).high < -4),
