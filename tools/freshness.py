@@ -123,9 +123,10 @@ def first_losses(network, data: tuple, recipe, seed: int, threads: int) -> list[
 def traces_agree(now: list[float], then: list[float], exactly: bool) -> bool:
     """Whether two traces are of the same run: `exactly`, or, of another kind of machine, within a relative 1e-3.
 
-    That holds for the first four: rounding grows with every step, to 2.2e-3 at the fifth of session 7's plateau, which
-    begins at its highest rate, on an Intel processor after an AMD one (2e-4 at the fourth of all).
+    That is asked of the first three. Rounding grows with every step, and fastest where a run begins at its highest
+    rate: between an Intel and an AMD processor the recipe of session 9's source differs by 5e-5 at the third loss and
+    by 2.3e-3 at the fourth.
     """
     if exactly:
         return now == then
-    return len(now) == len(then) and np.allclose(now[:4], then[:4], rtol=1e-3, atol=0)
+    return len(now) == len(then) and np.allclose(now[:3], then[:3], rtol=1e-3, atol=0)
