@@ -303,10 +303,10 @@ Markdown(tables.markdown("network | parameters | multiply-accumulates | minutes 
 # Theirs is better here, by more than a point and a half. (Three seeds hadn't decided it, and two more of each network
 # were trained. That was decided once, and not until an interval pleased: who adds seeds for so long finds a difference
 # anywhere.) It fits the first epochs of the long runs. So what is clearly better on a short schedule needn't be so on a
-# long one. And theirs takes nearly twice as long, though it has hardly more multiply-accumulates. Probably that is C1,
-# which takes most of its time (S9.3): norms and ReLUs of 160 channels at 32 x 32 positions aren't counted as
-# arithmetic, and have to be read and written. In the time of its four epochs ours could have nearly seven. Which is
-# better then wasn't tried.
+# long one. And theirs takes more than one and a half times as long, though it has hardly more multiply-accumulates.
+# Probably that is C1, which takes most of its time (S9.3): norms and ReLUs of 160 channels at 32 x 32 positions aren't
+# counted as arithmetic, and have to be read and written. In the time of its four epochs ours could have nearly seven.
+# Which is better then wasn't tried.
 
 # %%
 theirs, shorter = published["inverted_bottlenecks_short"], published["ours_short"]
@@ -355,11 +355,12 @@ Markdown(tables.difference_table([(dilated_short, ours_short)]))
 
 
 # %% [markdown]
-# With dilation the network is better, by about a point. (The same five runs of ours are in all short comparisons of
-# this notebook, so they aren't independent: the first is a weak one.) So on a short schedule the larger map is worth
-# more than what the checkerboard may cost. Whether its gaps cost anything isn't known: for that the same network would
-# have to be trained with dilations that leave none. And dilation costs time, because C4 then has four times as many
-# positions. Here is a step of 64 images, in the precision in which the network trains on this machine:
+# With dilation the network is better, by about a point. (Here, too, three seeds hadn't decided it, and two were added.
+# The same five runs of ours are in all short comparisons of this notebook, so they aren't independent: the first is a
+# weak one.) So on a short schedule the larger map is worth more than what the checkerboard may cost. Whether its gaps
+# cost anything isn't known: for that the same network would have to be trained with dilations that leave none. And
+# dilation costs time, because C4 then has four times as many positions. Here is a step of 64 images, in the precision
+# in which the network trains on this machine:
 
 # %%
 def step(network):
