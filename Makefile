@@ -48,6 +48,7 @@ site: .venv/installed-site
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html -c docs . runs/site/html
 	@ls runs/site/html/S*/*.html > /dev/null
 	@! grep -rl '<p>| ' runs/site/html/S* || { echo "tables that the site shows as text"; exit 1; }
+	@! grep -rlE --include='*.html' '<img src="(docs|results)/' runs/site/html || { echo "images that the site hasn't got"; exit 1; }
 	@echo "runs/site/html/index.html"
 
 bench: .venv/installed

@@ -17,7 +17,7 @@ root_doc = "README"
 include_patterns = ["README.md", "CONTRIBUTING.md", "docs/*.md", "S*/README.md", "S*/*.ipynb"]
 
 html_theme, html_title = "sphinx_book_theme", project
-html_static_path = ["node_modules/mathjax/es5"]
+html_static_path, html_css_files = ["node_modules/mathjax/es5", "site.css"], ["site.css"]
 html_extra_path = ["../runs/extra"]  # demo/, which `python -m tools demo` makes
 mathjax_path = "tex-chtml.js"  # from here, not from a foreign host
 html_theme_options = {

@@ -233,9 +233,10 @@ def list_findings() -> str:
             raise notebooks.CourseError(f"the front page says what the results don't: {finding.sentence}")
         number = f"{finding.where.split('_')[0]}.{finding.where.split('/')[1].split('_')[0]}"
         alt = finding.sentence.partition("**")[2].partition("**")[0]
+        # the blank line after the image is for the site, which shows no image that stands beside a comment
         said.append(f"{finding.sentence} ([{number}]({finding.where}.ipynb))\n\n"
-                    f"<img src=\"docs/{finding.name}.png\" width=\"420\" alt=\"{alt}\">")
-    return "\n\n".join(said)
+                    f"<img src=\"docs/{finding.name}.png\" width=\"420\" alt=\"{alt}\">\n")
+    return "\n".join(said)
 
 
 def figures() -> dict[str, Figure]:
