@@ -149,7 +149,8 @@ tables.full_table(make_network(), shape)
 
 # %%
 looking = [row for row in receptive_field(make_network(), shape) if row.kernel != 1]
-plots.receptive_field_growth({"inverted bottlenecks": looking}, input_size=32)
+plots.receptive_field_growth({"inverted bottlenecks": looking}, input_size=32,
+                             asked=run.session.target("receptive_field").limit)
 
 # %% [markdown]
 # Each step is a layer that looks around, two in each stage; the 1x1 convolutions are left out, for they leave the field

@@ -58,8 +58,10 @@ IDEAS = [{  # the network and its recipe; the others are compared with the first
     "25 epochs: flip, shift, a hole of 16 x 16 in half of the images": (WIDE, replace(
         GENTLE, augmentation=(FLIP, SHIFT, hole(16, 0.5)))),
     "25 epochs: the first with Muon's peak 0.025": (WIDE, replace(GENTLE, muon=0.025)),
-}, {  # mixup on a long schedule
+}, {  # what regularization a long schedule needs
     "50 epochs of 10,000 images": (WIDE, LONG),
     "50 epochs of 10,000 images: mixup": (WIDE, replace(LONG, mixup=0.2)),
+    "50 epochs of 10,000 images: a hole of 16 x 16": (WIDE, replace(LONG, augmentation=(FLIP, SHIFT, hole(16, 0.5)))),
+    "50 epochs of 10,000 images: weight decay": (WIDE, replace(LONG, weight_decay=0.005)),
 }]
 SEEDS: dict[str, int] = {}  # of others one

@@ -473,12 +473,13 @@ def _block(ax: Axes, row: dict, name: str, centre: np.ndarray, width: float, hei
 
 
 @_styled
-def receptive_field_growth(tables: dict[str, list[Row]], input_size=None) -> Figure:
+def receptive_field_growth(tables: dict[str, list[Row]], input_size=None, asked: float | None = None) -> Figure:
     """How far the networks see after each layer: the largest receptive field of all branches so far.
 
     Args:
         tables: a network's name -> its table (`common.receptive_field.receptive_field`).
         input_size: (channels, height, width) or the image's height in pixels, drawn as a line.
+        asked: the receptive field in pixels that has to be exceeded, drawn as a line.
     """
     fig, ax = plt.subplots(figsize=(8, 4))
     looks = zip(itertools.cycle(MARKERS), itertools.cycle(("-", "--")))  # a line on another one is seen through it
@@ -488,6 +489,8 @@ def receptive_field_growth(tables: dict[str, list[Row]], input_size=None) -> Fig
     if input_size is not None:
         height = input_size if isinstance(input_size, int) else input_size[1]
         ax.axhline(height, color="#666666", linestyle=":", label=f"the image: {height} pixels")
+    if asked is not None:
+        ax.axhline(asked, color="#666666", linestyle="--", label=f"asked for: more than {asked:g} pixels")
     ax.set(xlabel="convolution and pooling layers, in order", ylabel="receptive field (pixels)")
     ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)

@@ -301,4 +301,11 @@ CHECKS = {
         "fewer parameters": "It doesn't even fit its training images with those that it has.",
     }),
     "S9.5.5": network((3, 32, 32), judge_tiny),
+    "S9.5.6": smallest(131, "That is more than two standard errors, but already fewer are.", mistakes={
+        31: "So many more than it spoils. How many does it correct?",
+        120: "The error isn't the root of those spoiled: those corrected count, too.",
+        121: "The error isn't the root of those spoiled: those corrected count, too.",
+        129: "The error grows with those corrected: it isn't the root of 100 + 100.",
+        115: "That is more than one standard error. Two, please.",
+    }, otherwise="Put numbers for c into (c - 100) / (c + 100) ** 0.5: which is the first that gives more than 2?"),
 }
