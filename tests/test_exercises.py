@@ -235,7 +235,7 @@ WRONG = {
                lambda: solve(SEES_FAR_WITH_FEW.replace("stride=2", "stride=1"))(),
                lambda: solve(SEES_FAR_WITH_FEW.replace("nn.Flatten(), nn.Linear(90, 10)",
                                                        "nn.Conv2d(90, 10, 1), nn.Flatten()"))()],
-    "S9.5.6": [31, 120, 129, 115, 130, 132, 200, 100],
+    "S9.5.6": [30, 31, 120, 129, 115, 130, 132, 200, 100],
 }
 
 

@@ -302,7 +302,9 @@ CHECKS = {
     }),
     "S9.5.5": network((3, 32, 32), judge_tiny),
     "S9.5.6": smallest(131, "That is more than two standard errors, but already fewer are.", mistakes={
+        30: "So many more than it spoils. How many does it correct?",
         31: "So many more than it spoils. How many does it correct?",
+        130: "30 beside 30.3: not quite.",
         120: "The error isn't the root of those spoiled: those corrected count, too.",
         121: "The error isn't the root of those spoiled: those corrected count, too.",
         129: "The error grows with those corrected: it isn't the root of 100 + 100.",
