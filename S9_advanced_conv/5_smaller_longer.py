@@ -18,7 +18,7 @@
 #
 # **You need** S9.4 for the network, S7.2 for overfitting, S8.4 and S9.2 for standard errors.
 #
-# **It takes** about two minutes of computing on two CPU cores as it stands: `preset = "quick"` trains the smaller
+# **It takes** about three minutes of computing on two CPU cores as it stands: `preset = "quick"` trains the smaller
 # network for two epochs and reads the other results. The text speaks of the full runs.
 #
 # **Next** In S9.6 you design a network of your own.
