@@ -353,13 +353,15 @@ run.claims(
 for number, layer in enumerate(s9.ours()):
     depthwise_part = getattr(layer, "depthwise", None)
     print(number, type(layer).__name__, [tuple(p.shape) for p in layer.parameters() if p.dim() > 1] or "",
-          f"stride {depthwise_part.stride[0]}, dilation {depthwise_part.dilation[0]}" if depthwise_part else "")
+          f"stride {depthwise_part.stride[0]}, dilation {depthwise_part.dilation[0]}" if depthwise_part else "",
+          "used twice" if len(getattr(layer, "norms", ())) == 2 else "")
 
 # %% [markdown]
-# Layer 8, a dilated separable convolution of 160 channels, ends C3. A position of its map can see 51 x 51 pixels,
-# more than the image has. For comparison, three networks that aren't trained. Their batch norms first need the mean and
-# the variance of real images; one pass in training mode records them. Where will most of the gradient be? And does a
-# trained network look further than these, or less far?
+# Three layers are used twice in a row, with the same weights (S9.4 says why), so each counts twice in the receptive
+# field. Layer 8, a dilated separable convolution of 160 channels, ends C3. A position of its map can see 51 x 51
+# pixels, more than the image has. For comparison, three networks that aren't trained. Their batch norms first need the
+# mean and the variance of real images; one pass in training mode records them. Where will most of the gradient be? And
+# does a trained network look further than these, or less far?
 
 # %%
 test_set = data.load("cifar10")[1]

@@ -215,7 +215,8 @@ run.claims(
 # the last. (Their notebook makes a schedule, too, and never calls its `step()`. PyTorch doesn't mind.) The transforms
 # are the three of the assignment, each for half of the images. `ShiftScaleRotate` had its default strength: it turns by
 # up to 45 degrees, and mirrors the image at its border. The hole was black, for they gave its colour from 0 to 1: the
-# trap of S9.2. As code:
+# trap of S9.2. As code (today's albumentations scales and shifts in its own way, S9.2, so it may differ a little from
+# theirs):
 
 # %%
 strong = (("HorizontalFlip", {"p": 0.5}),
@@ -293,7 +294,8 @@ plots.lines({"as reported": reported, "repeated": repeated, "the simpler network
 # It can be repeated: their network by their recipe meets the target, and ends within a quarter of a point of what they
 # report. Along the way now one is ahead and now the other. The simpler network misses the target. It is behind theirs
 # after every single epoch, so the place of norms and ReLUs, and dropout, seem to matter by this recipe. (Which of them,
-# two runs can't tell, nor whether another seed would say the same.)
+# two runs can't tell, nor whether another seed would say the same. And theirs was trained with numbers of 16 bits, the
+# simpler one with 32. README: that may count for half a point.)
 #
 # All curves jump. From one epoch to the next the accuracy falls in five of 24 steps, by less than half a point in what
 # they report, and by up to one and a half in our runs. So it matters which epoch is looked at, and where the best one

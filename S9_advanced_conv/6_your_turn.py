@@ -19,8 +19,9 @@
 #
 # **You need** what notebooks S9.1 to S9.5 have shown, and the recipe of S8.3.
 #
-# **It takes** as long as you train: the verdict says how many seconds an epoch has on your machine. A GPU helps: in
-# Colab, choose one under Runtime, Change runtime type.
+# **It takes** as long as you train: the verdict says how many seconds the steps of an epoch take on your machine. The
+# transforms and the test after each epoch come on top. A GPU helps: in Colab, choose one under Runtime, Change runtime
+# type.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
 # @title Set-up: find the course, or fetch it where only this notebook is
@@ -105,8 +106,8 @@ recipe = run.recipe(Recipe(
     average=0.0,  # decay of the moving average (EMA) of the weights, such as 0.99; 0: none
     label_smoothing=0.0,
     mixup=0.0,  # mixes pairs of images (S9.5), with shares that are drawn by this number, such as 0.2; 0: none
-    weight_decay=0.0,  # such as 0.0005 (S9.5)
-    muon=0.0,  # the peak rate of Muon for all convolutions but depthwise ones, such as 0.05; 0: SGD trains all
+    weight_decay=0.0,  # such as 0.0005, and with Muon 0.005 (S9.5); 0: none
+    muon=0.0,  # the peak rate of Muon, such as 0.05, for all weights but those of depthwise layers and norms; 0: SGD
     validation=0,  # so many training images are held out to choose by, such as 5000
 ))
 

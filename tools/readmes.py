@@ -16,8 +16,9 @@ from tools.notebooks import GITHUB, CourseError, badge, relative, repository
 FIGURES = {  # in S*/results/figures/, and what a README says beside it
     "parameters": "Test accuracy against the number of parameters: networks trained here (last epoch; mean and "
                   "standard deviation over several seeds) and the source networks (best epoch, as their authors "
-                  "report it). Of several recipes for a network the most accurate is shown. Left out: what has more "
-                  "than twice the budget, or is far below the target",
+                  "report it). Of several recipes for a network the most accurate is shown; where the budget leaves "
+                  "the epochs open, of each number of epochs. Left out: what has more than twice the budget, or is far "
+                  "below the target",
     "seeds": "Test accuracy after the last epoch, a dot each seed, of networks with several that come near the target",
     "curves": "Error after each epoch, on a logarithmic axis: the mean over seeds, with a band from the best seed to "
               "the worst. Dashed, where it was recorded: on training images, measured in the same way. Below: the "
