@@ -382,7 +382,7 @@ run.claims(
     ("Its lead over group norm is larger than group norm's lead over none.",
      difference(with_sgd["batch norm"], with_sgd["group norm"]).mean
      > difference(with_sgd["group norm"], with_sgd["no norm"]).mean),
-    ("From a peak of 0.03 to one of 0.3 batch norm loses less than a point on held-out images, group norm ten.",
+    ("From a peak of 0.03 to one of 0.3 batch norm loses less than a held-out point, group norm more than ten.",
      abs(tried["plain, batch norm, peak 0.03"] - tried["plain, batch norm, peak 0.3"]) < 1
      and tried["plain, group norm, peak 0.03"] - tried["plain, group norm, peak 0.3"] > 10),
 )
@@ -482,7 +482,8 @@ Markdown(tables.markdown(
     "l" + "r" * (1 + len(sizes))))
 
 # %% [markdown]
-# Group and layer norm compute the same in both modes: nothing happens. Batch norm loses, and the more the smaller the
+# Group and layer norm compute the same in both modes: nothing happens. (This network has no dropout, which needs
+# `eval()` with every norm, S7.2.) Batch norm loses, and the more the smaller the
 # batch; with 128, as in training, hardly anything. Why? Now an image's output depends on its random neighbours, and the
 # network was never trained for the means of so few of them. With a single image batch norm normalizes each map by
 # itself, and the network does no better than a guess. (A network that is trained in that way can do far
@@ -640,9 +641,11 @@ plots.against({"group norm": {number: spread(summary) for number, summary in gro
 # ### Analysis
 #
 # From one group to eight the number hardly matters. Instance norm, where each map is normalized by itself, is the
-# worst, at a rate that was chosen for another. A likely reason: it wipes out how strong a channel is in an image, and
-# that says something about what the image shows. So group norm has one more number to choose, but any small one will
-# do. (Wu and He found the best with 32 groups in networks of up to 2,048 channels, or with 16 channels a group.)
+# worst, on average even behind no norm, at a rate that was chosen for another. (At 16 groups two of the eight layers
+# are instance norm already, for they have 16 channels.) A likely reason: it wipes out how strong a channel is in an
+# image, and that says something about what the image shows. So group norm has one more number to choose, but any small
+# one will do. (Wu and He found the best with 32 groups in networks of up to 2,048 channels, or with 16 channels a
+# group.)
 
 # %%
 run.claims(
@@ -705,11 +708,11 @@ run.claims(
 # | to choose | nothing | the number of groups | nothing, but two things have the name |
 #
 # **Batch norm.** Advantages: it learns fastest, most of all with SGD, and tolerates the largest learning rates (both
-# measured above). In evaluation it is one multiplication and one addition a value, and can be folded into the
-# convolution before it (S7.2, exercise 4): it costs nothing then. Disadvantages: it needs batches that are large enough
-# (the ghost batches), it has two modes that can be confused (`eval()`), and an image's output in training depends on
-# the others. Use it for convolutional networks on images, where eight or more of them share a mean, to go by this
-# network.
+# measured above). In evaluation it is one multiplication and one addition a value, and where it directly follows a
+# convolution it can be folded into that (S7.2, exercise 4): it costs nothing then. Disadvantages: it needs batches that
+# are large enough (the ghost batches), it has two modes that can be confused (`eval()`), and an image's output in
+# training depends on the others. Use it for convolutional networks on images, where eight or more of them share a mean,
+# to go by this network.
 #
 # **Group norm.** Advantages: no image knows of another, so its output depends on no batch, and there is one mode only
 # (measured above, in evaluation; none was trained in small batches here). Disadvantages: it learned more slowly here
@@ -817,9 +820,9 @@ check("S8.1.5", times_more_images)
 # The distance goes with $1 / \sqrt{N}$.
 # </details>
 #
-# **6.** You have a trained network with batch norm, batches of two, and an author who has forgotten `eval()`. Which
-# change would have made the program right, even without `eval()`: "group norm", "larger batches" or "a smaller
-# momentum"?
+# **6.** You have a trained network with batch norm and without dropout, batches of two, and an author who has forgotten
+# `eval()`. Which change would have made the program right, even without `eval()`: "group norm", "larger batches" or "a
+# smaller momentum"?
 
 # %% tags=["exercise"]
 remedy = ...

@@ -88,9 +88,10 @@ Markdown(tables.markdown("network | norm | as it is | SGD's peak 0.1 | Muon's pe
 # %% [markdown]
 # What would you choose for each norm? The rule here: the higher accuracy on held-out images. So group norm takes the
 # lower peak for SGD, and the others keep theirs. It is a weak choice. There is one run of each, differences of half a
-# point may be chance (exercise 3), and 0.1 is the lowest peak tried: a still lower one might be better. No test image
-# had a part in it. But SGD trains the norms' scales and shifts and the depthwise filters only. Muon trains the rest,
-# and its peak was found with batch norm and not tuned for the others in this network, so batch norm keeps an advantage.
+# point may be chance (exercise 3), and with only two peaks each choice is at an end: a still lower one may be better
+# for group norm, a higher one for the others. No test image had a part in it. But SGD trains the norms' scales and
+# shifts and the depthwise filters only. Muon trains the rest, and its peak was found with batch norm and not tuned for
+# the others in this network, so batch norm keeps an advantage.
 
 # %%
 peaks = {"bn": 0.3, "gn": 0.1, "ln": 0.3}
@@ -169,15 +170,16 @@ plots.differences({f"{network}: {names[one]} against {names[other]}": found
 #
 # With the shared network batch norm leads by far. After 8 epochs of `budgeted` it leads, too, but by so little that a
 # single run of each could have missed it. After 20 epochs of the same network, at the rates of ours, there is no lead
-# to be seen any more. And with ours it is ahead again, of both others and with each of the five seeds; on average by
+# to be seen. (But these are three seeds, and their intervals are so wide that a lead as small as after 8 epochs could
+# not have shown.) And with ours it is ahead again, of both others and with each of the five seeds; on average by
 # more than half a point.
 #
 # So the interval of one network doesn't carry over to another. Had we measured the shared one only, we would believe
 # that batch norm is worth far more than it is elsewhere. Why its lead is so large there, this comparison can't say. The
 # networks differ in many things, and the schedules, too. One hint is in the training accuracy: with the shared network
 # group and layer norm are behind in that as well. They have learned less in 8 epochs, rather than generalized worse.
-# And the runs of 8 epochs had rates that were found with batch norm. (A lower rate of SGD didn't help the shared
-# network with group norm, in the one run above.)
+# And the runs of 8 epochs had a recipe that was chosen with the shared network and batch norm (S8.3). (A lower rate of
+# SGD didn't help the shared network with group norm, in the one run above.)
 #
 # Between group and layer norm no difference is seen with any network. With five seeds a difference of a full point
 # would have shown. Two groups, or one: that is a small change.
@@ -449,7 +451,7 @@ check("S8.4.5", choose_peak)
 # ```
 #
 # Whatever is chosen by the test images looks better on them than it is. And by this rule the rates above aren't
-# settled: group norm was at its best with the lowest peak that was tried.
+# settled: with two peaks each norm is at its best at an end, group norm with the lower and the others with the higher.
 # </details>
 #
 # ## References

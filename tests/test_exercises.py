@@ -165,6 +165,8 @@ WRONG = {
     "S8.2.3": [8192, 4096, 256, 8, 3072],
     "S8.2.4": ["the network", "the learning rate", "the loss", 3],
     "S8.2.5": [s8.plain, lambda: s8.plain("bn"), lambda: s8.wide("gn"),
+               lambda: s8.plain(lambda channels: nn.GroupNorm(2, channels) if channels == 10 else nn.Identity()),
+               lambda: s8.plain(lambda channels: nn.InstanceNorm2d(channels)),
                lambda: nn.Sequential(nn.Conv2d(3, 10, 3), nn.GroupNorm(2, 10), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
                lambda: nn.Sequential(nn.Conv2d(3, 10, 3), nn.GroupNorm(2, 10), nn.AdaptiveAvgPool2d(1))],
     "S8.3.1": [lambda label, classes, s: [1 - s if k == label else s / classes for k in range(classes)],

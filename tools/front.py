@@ -200,8 +200,8 @@ def norm_or_network() -> Finding:
     return Finding(
         "norm_or_network",
         "**One network proves nothing about norms.** In the network `shared` of session 8 batch norm is more than "
-        "three times as far ahead of group and layer norm as in `budgeted`, after eight epochs of one recipe "
-        f"({leads['shared'][0].n} seeds each).",
+        "three times as far ahead of group and layer norm as in `budgeted`, after eight epochs of one recipe, "
+        f"which was found with `shared` and batch norm ({leads['shared'][0].n} seeds each).",
         all(better(norms["bn"], norms[other]) for norms in found.values() for other in ("gn", "ln"))
         and all(much.mean > 3 * little.mean for much, little in zip(*leads.values(), strict=True)),
         "S8_norms/4_three_norms", draw)

@@ -49,19 +49,20 @@ LETTERS = {  # of what counts in the layout
     nn.AdaptiveAvgPool2d: lambda layer: "A",
     nn.AvgPool2d: lambda layer: "A",
 }
+NORMS = (nn.GroupNorm, nn.LayerNorm, nn.modules.batchnorm._NormBase)  # the last: batch and instance norm
 
 
 def judge_layout(model) -> str | None:
     """Say what a network of fewer than 50,000 parameters with group norm lacks that should have session 8's layout."""
-    kinds = {type(layer) for layer in model.modules()}
-    if nn.GroupNorm not in kinds or any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in kinds):
-        return "Put group norm where batch norm would stand, and no other norm."
     if (params := count_parameters(model)) >= 50_000:
         return f"It has {params:,} parameters: which layer costs most, and could its inputs be fewer?"
     found = [letter for layer in model.modules() if (letter := LETTERS.get(type(layer), lambda layer: "")(layer))]
     if "".join(found) != "CCcPCCCcPCCCAc":
         return (f"Its layers are {' '.join(found)}; the layout is C C c P C C C c P C C C A c: C is a 3x3 and c a 1x1 "
                 "convolution, P a max-pool, A the average.")
+    norms = [layer for layer in model.modules() if isinstance(layer, NORMS)]
+    if len(norms) < 8 or not all(isinstance(norm, nn.GroupNorm) for norm in norms):
+        return "Put group norm after each of the eight 3x3 convolutions, and no other norm."
     return None
 
 
@@ -205,7 +206,7 @@ CHECKS = {
         lambda differences: interval(differences, 1.96): "With five runs t is 2.776; 1.96 is for very many.",
     }, otherwise="The mean, less and plus 2.776 times the deviation over the root of five."),
     "S8.4.2": choice("this network and this recipe", {
-        "every network": "`budgeted` leads by far less. How could one network speak for all?",
+        "every network": "In `budgeted` batch norm leads by far less. How could one network speak for all?",
         "this network": "With other rates the lead may be another: the recipe was the same for all norms.",
         "nothing": "The interval excludes 0: for what was measured, the lead is there.",
     }),
