@@ -41,6 +41,7 @@ output: str = ""  # folder for the results, in Colab one like /content/drive/MyD
 
 # %%
 import copy
+import math
 
 import torch
 import torch.nn.functional as F
@@ -140,6 +141,11 @@ large_result, _ = run.train_or_read("fully_connected", fully_connected, large_re
 of_linear, of_large = run.over_seeds(linear_result), run.over_seeds(large_result)
 tables.summary_table([of_linear, of_large])
 
+# %% [markdown]
+# (The receptive field, how far a network sees, is explained below. The table counts convolutions and pools only; a
+# linear layer on the whole map sees the whole image. "train" is the mean accuracy of the batches while they were
+# trained on; S7.2 has a better measure.)
+
 # %%
 tables.block_table(fully_connected(), shape)
 
@@ -197,8 +203,8 @@ assert torch.allclose(convolve(x, weight), F.conv2d(x, weight), atol=1e-4)
 print("28 x 28 pixels become", tuple(convolve(x, weight).shape[2:]))
 
 # %% [markdown]
-# A window of 3 x 3 fits 26 times into 28 pixels, so the map shrinks by 2. *Padding* with a frame of $p$ zeros keeps its
-# size, and a *stride* $s$ moves the window by more than one pixel at a time:
+# A window of 3 x 3 fits 26 times into 28 pixels, so the map shrinks by 2. *Padding* with a frame of $p = (k - 1) / 2$
+# zeros keeps its size, and a *stride* $s$ moves the window by more than one pixel at a time:
 #
 # $$H_{out} = \left\lfloor \frac{H + 2p - k}{s} \right\rfloor + 1$$
 
@@ -380,6 +386,8 @@ assert torch.allclose(by_hand, F.cross_entropy(z, t))
 # $v$, in which earlier gradients count less and less ($\eta$ is the learning rate):
 #
 # $$v \leftarrow 0.9 \, v + g \qquad w \leftarrow w - \eta \, v$$
+#
+# (`nesterov=True`, a recipe's default, is a variant that looks a step ahead: S8.3.)
 
 # %%
 def train(model, batches, optimizer):
@@ -444,7 +452,9 @@ assert torch.allclose(torch.tensor(losses), torch.tensor(their_losses), rtol=1e-
 # ### Result
 #
 # Both get the same recipe and the same number of epochs. The learning rate rises from near zero and falls back to it
-# (*one cycle*; notebook S7.3 has more): without a normalization layer the first steps are the dangerous ones.
+# (*one cycle*; notebook S7.3 has more): without a normalization layer a large step is dangerous, above all at the
+# beginning. (The published runs of these two and of the linear network are older ones, in numbers of 16 bits, so yours
+# will differ a little.)
 
 # %%
 recipe = run.recipe(Recipe(epochs=3, lr=0.03, nesterov=False, schedule="one_cycle"))
@@ -478,9 +488,10 @@ plots.misclassified(test_set.images, mistakes, test_set.classes)
 # structure spends stands in the convolutions between 64 and 128 channels, because the cost grows with the product of
 # the two. And its last convolution has a weight for each position, where an average needs none.
 #
-# The band of the skeleton is wide for a reason: one of its runs still guesses after the last epoch. In a deep network
-# without a norm, and with PyTorch's initial weights, the signal can all but vanish on its way, and then nothing is
-# learned for a long time. Another seed, and it works. The next notebook looks at this closely.
+# The band of the skeleton is wide for a reason: one of its runs is dead. Its loss is exactly $\log 10$, that of ten
+# equal scores. (Where all are equal the first class wins, so it calls every image a 0.) Some layer has come to give a
+# negative number to every ReLU, for every image. Then nothing but zeros goes on from there, and no gradient comes back,
+# so it never recovers. Another seed, and it works. The next notebook looks at this closely.
 #
 # The skeleton is still more than twice the budget. The next notebook cuts it down, and brings it closer to the goal at
 # the same time.
@@ -493,6 +504,9 @@ seconds = [summary["seconds"] / summary["epochs"] for summary in trained]
 run.claims(
     ("The structure is ahead of the skeleton after equally many epochs, with every seed.",
      trained[0]["worst"] > skeletons[-1]),
+    ("The run of the skeleton that guesses after the last epoch has a loss of log 10.",
+     all(abs(result["curve"][-1]["test_loss"] - math.log(10)) < 1e-5
+         for result in trained[1]["results"] if result["accuracy"] < 20)),
     ("One run of the skeleton still guesses after the last epoch; the others are ahead of the linear classifier.",
      sum(accuracy < 20 for accuracy in skeletons) == 1
      and sum(accuracy > of_linear["mean"] for accuracy in skeletons) == len(skeletons) - 1),

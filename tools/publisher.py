@@ -61,10 +61,10 @@ def clean_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def shrink_png(png: str) -> str:
-    """Return a PNG, in base64, with a palette of 256 colours: a chart of lines and text takes a third of the bytes."""
+    """Return a PNG, in base64, with a palette of 192 colours: a chart of lines and text takes a third of the bytes."""
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     small = io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    image.quantize(192, dither=Image.Dither.NONE).save(small, "png", optimize=True)
     return min(png, base64.b64encode(small.getvalue()).decode(), key=len)
 
 
