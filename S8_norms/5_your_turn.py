@@ -18,8 +18,8 @@
 #
 # **You need** what notebooks S8.1 to S8.4 have shown.
 #
-# **It takes** as long as you train: the verdict says how many seconds an epoch has on your machine. A GPU helps: in
-# Colab, choose one under Runtime, Change runtime type.
+# **It takes** as long as you train: the verdict says how many seconds the steps of an epoch take on your machine. A GPU
+# helps: in Colab, choose one under Runtime, Change runtime type.
 
 # %% tags=["setup"] cellView="form" jupyter={"source_hidden": true}
 # @title Set-up: find the course, or fetch it where only this notebook is

@@ -1,7 +1,8 @@
 """Augmentation of a whole batch at once, as tensor arithmetic on the device that holds the images.
 
-Every function takes images in [0, 1] of shape (N, C, H, W) and a generator on their device, draws anew for each image,
-and returns a tensor of the same shape. A recipe names them as data: (("affine", {"rotate": 7}), ("flip", {})).
+Every step in `AUGMENTATIONS` takes images in [0, 1] of shape (N, C, H, W) and a generator on their device, draws anew
+for each image, and returns a tensor of the same shape. A recipe names them as data: (("affine", {"rotate": 7}),
+("flip", {})).
 """
 
 import math
@@ -89,7 +90,10 @@ def shift_scale_rotate(images: Tensor, generator: Generator, shift: float = 0.06
 
 def cutout(images: Tensor, generator: Generator, size: int = 16, fill: tuple[float, ...] = (0.0,),
            p: float = 1.0) -> Tensor:
-    """Put a square of `size` x `size` pixels of the color `fill` somewhere inside each image, with probability `p`."""
+    """Put a square of `size` x `size` pixels somewhere inside each image, with probability `p`.
+
+    `fill` is its color, a value in [0, 1] for each channel; ValueError where it has another number of values.
+    """
     n, _, height, width = images.shape
     top = torch.randint(height - size + 1, (n, 1), generator=generator, device=images.device)
     left = torch.randint(width - size + 1, (n, 1), generator=generator, device=images.device)

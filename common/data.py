@@ -165,14 +165,14 @@ def _read(name: str, folder: Path, train: bool, device: str | torch.device) -> D
     return Dataset(name, images.to(device), labels.to(device), tuple(classes))
 
 
-def hold_out(train: Dataset, size: int, seed: int = 0) -> tuple[Dataset, Dataset]:
+def hold_out(train: Dataset, size: int) -> tuple[Dataset, Dataset]:
     """Split `train` at random into a smaller training set and a validation set of `size` images.
 
-    The same seed gives the same split. Raises ValueError when nothing would be left on either side.
+    The split is always the same. Raises ValueError when nothing would be left on either side.
     """
     if not 0 < size < len(train):
         raise ValueError(f"a validation set of {size} images can't be held out of {len(train)}")
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
     order = order.to(train.labels.device)
     return train[order[size:]], train[order[:size]]
 

@@ -16,7 +16,7 @@ CHUNK = 1 << 12
 
 
 class DownloadError(Exception):
-    """A mirror, or none of them, has the file or sends it fast enough; the message says why."""
+    """A mirror doesn't have the file or is too slow, or all of them have failed; the message says why."""
 
 
 def fetch(urls: list[str], path: Path, md5: str) -> Path:

@@ -117,7 +117,7 @@ class Experiment:
         return result, network
 
     def folders(self) -> tuple[Path, Path]:
-        """Where this notebook's results are written, and where the published ones are (for full, the same)."""
+        """Where this notebook's results are written, and the published ones are: the same for full without `output`."""
         return self.output / self.notebook, ROOT / self.session.name / "results" / self.notebook
 
     def choose_seed(self, name: str, about: Published) -> int:

@@ -84,8 +84,9 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
 def make_optimizer(model: nn.Module, recipe) -> torch.optim.Optimizer:
     """Return SGD over the trainable parameters, or `Muon` where the recipe says so.
 
-    Weight decay works on the weights of convolutions and linear layers only. Depthwise convolutions, whose matrix would
-    be a list of single filters, are left to SGD, and so are all vectors.
+    Weight decay works on parameters of more than one dimension only, so not on norms and biases. Filters of a single
+    input channel, whose matrix would have one column for it (those of depthwise convolutions, and of the first layer on
+    MNIST), are left to SGD, and so are all vectors.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in parameters if recipe.muon and p.dim() > 1 and p.shape[1] > 1]

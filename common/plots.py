@@ -428,15 +428,13 @@ def diagram(model: torch.nn.Module, shape: tuple[int, int, int]) -> Figure:
 
 
 @_styled
-def residual_block(layers: list[tuple[str, int]], channels: int, activation: str = "", skip: str = "the input",
-                   times: int = 1) -> Figure:
+def residual_block(layers: list[tuple[str, int]], channels: int, activation: str = "", times: int = 1) -> Figure:
     """A block whose input is added to what its layers make of it, from left to right.
 
     Args:
         layers: (name, channels that come out) of each; a box's height shows the channels, by their square root.
         channels: those that come in.
         activation: what follows the sum, "" for nothing.
-        skip: what is written on the way around the layers.
         times: how often the block is used in a row.
     """
     drawn = [("in", channels), *layers]
@@ -452,7 +450,7 @@ def residual_block(layers: list[tuple[str, int]], channels: int, activation: str
                     arrowprops={"arrowstyle": "-|>", **line})
     end = len(drawn)
     ax.plot([0, 0, end, end], [heights[0] / 2 + 0.3, 1.1, 1.1, 0.15], **{k: line[k] for k in ("color", "linewidth")})
-    ax.annotate(skip, (end / 2, 1.15), ha="center", va="bottom")
+    ax.annotate("the input", (end / 2, 1.15), ha="center", va="bottom")
     ax.annotate("+", (end, 0), ha="center", va="center", bbox={"boxstyle": "circle", "facecolor": "white"})
     ax.annotate("", (end + 0.85, 0), (end + 0.12, 0), arrowprops={"arrowstyle": "-|>", **line})
     ax.annotate(activation, (end + 0.5, 0.08), ha="center", va="bottom")

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def prepare() -> None:
-    """Install what requirements.txt asks for and this kernel lacks, never torch; say which course runs from elsewhere.
+    """Install what requirements.txt asks for and this kernel lacks, never torch or torchvision. Where the notebook
+    lies outside the course's folder, print which course it uses.
 
     Raises SystemExit, with one sentence, where that can't be done.
     """

@@ -38,7 +38,7 @@ def verdict(run: Experiment, make_network, recipe: Recipe, data: Data) -> Markdo
     except Exception as error:  # a reader's network may do anything
         return Markdown(f"✗ {explain(error)}")
     rows = [("multiply-accumulates an image", tables.number(work), "", ""),
-            ("seconds of an epoch on this machine, about", f"{seconds:.0f}", "", ""),
+            ("seconds of the steps of an epoch on this machine, about", f"{seconds:.0f}", "", ""),
             ("receptive field before a global average, pixels", tables.number(field), "", "")]
     for limit in run.session.budget:
         rows.append((targets.NAMES[limit.key], tables.number(known[limit.key]), f"{limit.relation} {limit.limit:,}",
@@ -118,7 +118,7 @@ def seconds_of_an_epoch(network: nn.Module, recipe: Recipe, train: Dataset) -> f
     """
     device = train.images.device
     network = copy.deepcopy(network).train().to(device, memory_format=torch.channels_last)
-    precision = Precision(choose(device), device.type, fp32_steps=0)
+    precision = Precision(choose(device, train.name), device.type, fp32_steps=0)
     plain = replace(recipe, augmentation=(), alternating_flip=False)
     images, labels = next(make_batches(train, plain, torch.Generator(device).manual_seed(0)))
     batches = (len(train[:recipe.train_images].labels) - recipe.validation) // recipe.batch_size

@@ -101,14 +101,15 @@ def test_sync_keeps_outputs_and_ids_of_unchanged_cells(course):
 def test_a_fork_needs_one_command(course):
     subprocess.run(["git", "init", "-q"], cwd=course, check=True)
     assert notebooks.sync() == []
-    (course / "README.md").write_text(f"{notebooks.badge(FIRST)} https://{notebooks.site(notebooks.repository())}/demo/")
+    (course / "README.md").write_text(f"{notebooks.badge(FIRST)} https://{notebooks.site(notebooks.repository())}/demo/\n"
+                                      "cd small-cnn-course\n")
     subprocess.run(["git", "remote", "add", "origin", "git@github.com:someone/fork.git"], cwd=course, check=True)
     changed = notebooks.sync()
     assert {"pyproject.toml", "CITATION.cff", "README.md", f"{FIRST}.py", f"{FIRST}.ipynb"} <= set(changed)
     for path in changed:
         text = (course / path).read_text()
         assert "someone/fork" in text and "owner/small-cnn-course" not in text
-    assert "someone.github.io/fork/demo" in (course / "README.md").read_text()
+    assert "someone.github.io/fork/demo/\ncd fork\n" in (course / "README.md").read_text()
     assert not notebooks.find_unsynced()
 
 

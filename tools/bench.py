@@ -5,6 +5,8 @@ Ours: the images as one tensor of bytes in memory, augmented a batch at a time, 
 allocator that keeps its memory, and the processor's own precision (see common.precision); once more in fp32.
 The textbook's: a DataLoader of 2 workers which transforms one PIL image at a time (an affine motion takes the nearest
 pixel where ours interpolates; in session 9 by albumentations), contiguous tensors, `nn.Dropout`, fp32.
+Two things are other than in the notebooks: those of session 7 train in fp32, and those of session 9 augment by
+albumentations, too.
 Each round is a process of its own; the sides take turns, so that a slow minute of the machine hits all. Both loops have
 the same number of threads.
 Run it on an idle machine: beside another process, threads that wait for each other take ten times as long.
@@ -63,7 +65,7 @@ CASES = {
 
 
 def prepare_ours(session: str) -> Callable[[int], None]:
-    """Return a function that trains so many steps, by `common.training`, as a notebook does."""
+    """Return a function that trains so many steps, by `common.training`."""
     import common.setup  # for the allocator
     make_model, data, augmentation, _ = CASES[session]
     recipe = Recipe(epochs=1, lr=0.05, batch_size=BATCH, augmentation=augmentation)

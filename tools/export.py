@@ -1,7 +1,8 @@
 """The course's trained networks as ONNX files, which run without PyTorch: python -m tools export s7_ours --int8.
 
 A file takes images (N, C, H, W) with values from 0 to 1, normalizes them itself, and returns logits (N, 10). With
-`--int8` weights and activations of its convolutions have 8 bits: static quantization, calibrated on training images.
+`--int8` weights and activations of its convolutions and linear layers have 8 bits: static quantization, calibrated on
+training images.
 """
 
 import json

@@ -84,8 +84,9 @@ def move_repository() -> list[str]:
         return []
     named = [ROOT / name for name in ("pyproject.toml", "CITATION.cff", "hubconf.py", "README.md")]
     paths = [*named, *ROOT.glob("S*/README.md")]
+    folders = [f"cd {address.partition('/')[2]}\n" for address in (repository(), origin[1])]  # of a clone
     new = {path: path.read_text().replace(repository(), origin[1]).replace(site(repository()), site(origin[1]))
-           for path in paths}
+           .replace(*folders) for path in paths}
     return [changed for path, text in new.items() for changed in write_new(path, text)]
 
 

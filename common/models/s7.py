@@ -56,10 +56,10 @@ def slim() -> Network:
     return narrow(10, 20, 36, times=3)
 
 
-def one_block(channels: int, times: int = 4) -> Network:
+def one_block(channels: int) -> Network:
     """A 3x3 convolution, a pool, and one block for all that follows: channels**2 + 32 * channels parameters."""
     return Network(
         nn.Conv2d(1, channels, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(channels), nn.SiLU(),
-        EveryScale(channels, times),
+        EveryScale(channels, times=4),
         nn.AdaptiveAvgPool2d(1), mix(channels, 10),
     )
