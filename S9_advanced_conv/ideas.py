@@ -38,7 +38,7 @@ LONG = replace(GENTLE, epochs=50, train_images=10_000)
 
 def blocks(*channels: int, activation: type[nn.Module] = nn.SiLU):
     """The function that makes four blocks with so many channels."""
-    return partial(s9.four_blocks, channels, stride=2, activation=activation)
+    return partial(s9.four_blocks, channels, activation=activation)
 
 
 WIDE = blocks(32, 128, 160, 224)
@@ -63,5 +63,6 @@ IDEAS = [{  # the network and its recipe; the others are compared with the first
     "50 epochs of 10,000 images: mixup": (WIDE, replace(LONG, mixup=0.2)),
     "50 epochs of 10,000 images: a hole of 16 x 16": (WIDE, replace(LONG, augmentation=(FLIP, SHIFT, hole(16, 0.5)))),
     "50 epochs of 10,000 images: weight decay": (WIDE, replace(LONG, weight_decay=0.005)),
+    "50 epochs of 10,000 images: label smoothing 0.2": (WIDE, replace(LONG, label_smoothing=0.2)),
 }]
 SEEDS: dict[str, int] = {}  # of others one

@@ -279,6 +279,8 @@ def lines(runs: dict[str, list[float]], x: str, y: str, places: list[float] | No
     fig, ax = plt.subplots(figsize=(8, 3))
     for name, values in runs.items():
         ax.plot(places or range(1, len(values) + 1), values, linewidth=1.2, label=name)
+    if min(map(min, runs.values())) < 0 < max(map(max, runs.values())):
+        ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel=x, ylabel=y)
     ax.legend()
     return fig

@@ -201,6 +201,7 @@ WRONG = {
                                                    for k, image in enumerate(images)])],
     "S9.2.4": [1 / 16, 1 / 2, 1 / 8, 3.125],
     "S9.2.5": ["shift", "hole", "all"],
+    "S9.2.6": [5, 4, 3, 7, 5.4],
     "S9.3.1": [9 * 32 * 32, 10_240, 11_744, 12_032, 12_384, 12_704],
     "S9.3.2": [32 * 160, 163_840, 11_960_320, 1],
     "S9.3.3": [lambda channels, budget: budget // (2 * channels), lambda channels, budget: budget / channels,

@@ -31,6 +31,7 @@ NETWORKS = [  # parameters, receptive field, the field before the average
     (s8.widened_input, 37_664, 68, 44), (s8.plain, 46_000, 68, 44), (s8.transitions, 47_876, 72, 44),
     (s8.unshared, 47_888, 72, 44), (s8.shared, 48_576, 72, 44), (s8.ours, 47_232, 72, 44),
     (s9.inverted_bottlenecks, 178_178, 59, 47), (s9.ours, 193_930, 115, 91), (s9.dilated, 193_930, 127, 99),
+    (s9.two_dilated, 193_930, 133, 103),
     (s9.half_size, 97_558, 115, 91), (s9.quarter_size, 47_962, 115, 91), (s9.eighth_size, 24_206, 115, 91),
 ]
 

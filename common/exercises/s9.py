@@ -191,6 +191,11 @@ CHECKS = {
         "shift": "A hand that is moved a little is the same hand.",
         "hole": "A hand that is partly covered is the same hand.",
     }),
+    "S9.2.6": number(6, mistakes={
+        5: "With five the interval reaches 0.88 points to either side: just too far.",
+        3: "That is with 2 in place of t. For few pairs t is larger.",
+        4: "Did you forget the 2 in 2/n? Both means have chance in them.",
+    }, otherwise="Compute t times 0.5 times the root of 2/n for each n: which is the first below 0.86?"),
     "S9.3.1": number(11_680, mistakes={
         32 * 160 + 160 * 32: "The depthwise filters are missing.",
         12_032: "That is with biases.",

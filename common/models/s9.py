@@ -33,43 +33,50 @@ def inverted_bottlenecks() -> Network:
 CHANNELS = (32, 128, 160, 224)  # of C1 to C4 in our network
 
 
-def four_blocks(channels: tuple[int, int, int, int] = CHANNELS, stride: int = 1, dilation: int = 1,
-                activation: Callable[[], nn.Module] = nn.SiLU, times: int = 2) -> Network:
-    """C1 to C4 of separable convolutions, some of them used `times` in a row, and a dilated one at the end of C3.
+def four_blocks(channels: tuple[int, int, int, int] = CHANNELS, strides: tuple[int, int, int] = (2, 2, 2),
+                dilations: tuple[int, int, int] = (1, 1, 1), activation: Callable[[], nn.Module] = nn.SiLU) -> Network:
+    """C1 to C4 of separable convolutions, some of them used twice in a row.
 
-    C4 begins with `stride`, and all of its convolutions have `dilation`.
+    C2, C3 and C4 have a stride each, that of their first layer, and a dilation, that of all their layers, but for the
+    last of C3, which has twice as much.
     """
-    c1, c2, c3, c4 = channels
+    (c1, c2, c3, c4), (d2, d3, d4) = channels, dilations
     separable = partial(SeparableConv, activation=activation)
     return Network(
         *conv_bn(3, c1 // 2, activation=activation), separable(c1 // 2, c1),
-        separable(c1, c2, stride=2), separable(c2, c2, times=times),
-        separable(c2, c3, stride=2), separable(c3, c3, times=times), separable(c3, c3, dilation=2),
-        separable(c3, c4, stride=stride, dilation=dilation), separable(c4, c4, times=times, dilation=dilation),
+        separable(c1, c2, stride=strides[0], dilation=d2), separable(c2, c2, times=2, dilation=d2),
+        separable(c2, c3, stride=strides[1], dilation=d3), separable(c3, c3, times=2, dilation=d3),
+        separable(c3, c3, dilation=2 * d3),
+        separable(c3, c4, stride=strides[2], dilation=d4), separable(c4, c4, times=2, dilation=d4),
         *classifier(c4),
     )
 
 
 def ours() -> Network:
     """Our own network, with a stride at the start of C2, C3 and C4: 193,930 parameters."""
-    return four_blocks(stride=2)
+    return four_blocks()
 
 
 def dilated() -> Network:
-    """The same with a dilation of 2 in C4 in place of the stride, so four times the positions: 193,930 parameters."""
-    return four_blocks(dilation=2)
+    """The same with a dilation of 2 in C4 in place of its stride: 193,930 parameters."""
+    return four_blocks(strides=(2, 2, 1), dilations=(1, 1, 2))
+
+
+def two_dilated() -> Network:
+    """With dilations of 2 in C3 and 4 in C4 in place of their strides: 193,930 parameters."""
+    return four_blocks(strides=(2, 1, 1), dilations=(1, 2, 4))
 
 
 def half_size() -> Network:
     """Our own network with 0.7 times its channels: 97,558 parameters."""
-    return four_blocks((24, 88, 112, 156), stride=2)
+    return four_blocks((24, 88, 112, 156))
 
 
 def quarter_size() -> Network:
     """Our own network with 0.48 times its channels: 47,962 parameters."""
-    return four_blocks((16, 60, 76, 108), stride=2)
+    return four_blocks((16, 60, 76, 108))
 
 
 def eighth_size() -> Network:
     """Our own network with a third of its channels: 24,206 parameters."""
-    return four_blocks((12, 44, 52, 72), stride=2)
+    return four_blocks((12, 44, 52, 72))
