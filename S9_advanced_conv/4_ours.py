@@ -357,8 +357,9 @@ Markdown(tables.markdown(
 # arithmetic, and leaves a larger map to average over. And layers in a row whose dilations are all even see only every
 # second row and column of the map on which they begin, a quarter of its positions: the checkerboard of S9.1. (They miss
 # no pixel of the image, for plain layers come first.) Does the larger map help more than the gaps hurt? We train the
-# first two variants on the short schedule again, five seeds and three. (The third has nearly fifteen times ours'
-# arithmetic, so a run would take about an hour of one core even on that schedule. We left it out.) What do you expect?
+# first two with dilations on the short schedule again, five seeds and three. (The third of them has nearly fifteen
+# times ours' arithmetic, so a run would take about an hour of one core even on that schedule. We left it out.) What do
+# you expect?
 
 # %%
 dilated_short, two_dilated_short = (
