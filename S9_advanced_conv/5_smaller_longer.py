@@ -687,9 +687,9 @@ Markdown(tables.markdown("network | its weights' root mean square", [
 # includes 0. And those without it were trained with numbers of 32 bits, these with 16. So it looks like it, and two
 # runs don't show it.
 #
-# Remember the line: it put 50 epochs at 92.6 %, and these two runs have 92.67 % on average. That fits the guess that
-# the others had too little left to learn, and doesn't prove it. The line is of networks without weight decay, which
-# might lift those of ten and of 25 epochs, too. To know, train these with it.
+# Remember the line: it put 50 epochs at 92.6 %, and these two runs end there, within its standard error. That fits the
+# guess that the others had too little left to learn, and doesn't prove it. The line is of networks without weight
+# decay, which might lift those of ten and of 25 epochs, too. To know, train these with it.
 #
 # More telling are the curves. With weight decay the network is behind for most of the schedule, once by nearly four
 # points, and passes the other only in the last ten epochs. Who had looked after 25 epochs would have thrown it away.
